@@ -1,0 +1,115 @@
+# `make` alone lists what there is to make.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SHELLFLAGS := -euo pipefail -c
+
+BIN := $(CURDIR)/target/bin
+RUST := $(CURDIR)/target/debug
+IMAGES := $(CURDIR)/target/images
+# The local cluster's folder; its name becomes part of the names of its network namespace and its cgroups.
+CLUSTER ?= $(CURDIR)/target/cluster
+SHOALCLUSTER := $(BIN)/shoalcluster
+
+# A cluster of your own instead: CONTEXT= names a context of your kubeconfig. Its nodes need the images: give them by
+# `make images REGISTRY=registry.example/shoalwatch PUSH=1`, or `kind load image-archive target/images/*.tar`.
+CONTEXT ?=
+REGISTRY ?= shoalwatch.local
+TAG ?= dev
+PUSH ?=
+
+export CGO_ENABLED := 0
+GO_FLAGS := -trimpath -ldflags='-s -w'
+CRATES := --workspace --exclude shoalwatch-node-ebpf
+# How a command reaches the cluster: in the local one's network, or through your own context.
+ifeq ($(CONTEXT),)
+REACH := $(SHOALCLUSTER) run --dir $(CLUSTER) --
+else
+REACH := env SHOALWATCH_CONTEXT=$(CONTEXT)
+endif
+REACH += env SHOALWATCH_IMAGES=$(REGISTRY) SHOALWATCH_TAG=$(TAG)
+
+##@ First
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: cluster ## Show the main job for real: measure a shop, change sampling live, undo a bad release
+	@$(REACH) $(RUST)/shoalwatch-demo
+
+.PHONY: demo-down
+demo-down: ## Remove everything that `make demo` started
+ifeq ($(CONTEXT),)
+	@if [ -x $(SHOALCLUSTER) ]; then $(SHOALCLUSTER) down --dir $(CLUSTER); fi
+else
+	@kubectl --context $(CONTEXT) delete --ignore-not-found -k manifests/demo/shop -k manifests/demo/collector -k manifests/demo/install
+endif
+
+.PHONY: test
+test: lint test-go test-rust test-system ## Everything that CI runs
+
+##@ Build
+.PHONY: prerequisites
+prerequisites: ## Install what is missing from Debian's packages
+	@e2e/cluster/prerequisites.sh
+
+.PHONY: build
+build: ## Build operator, node worker and demo
+	@cargo build --quiet $(CRATES) --bins
+
+.PHONY: ebpf
+ebpf: ## Rebuild the eBPF object that is checked in (needs a nightly Rust)
+	@node-ebpf/build.sh
+
+.PHONY: crds
+crds: ## Write crds/yaml from the Rust types
+	@cargo run --quiet -p shoalwatch-crds --bin crdgen
+
+.PHONY: proto
+proto: ## Write the Rust code of the proto file
+	@SHOALWATCH_REGENERATE=1 cargo test --quiet -p shoalwatch-node-api --test generated
+
+.PHONY: tools
+tools: prerequisites ## Build the local cluster, the Collector and the shop
+	@mkdir -p $(BIN)
+	@echo "building Kubernetes and the Collector (some minutes the first time)"
+	@e2e/cluster/build.sh $(BIN)
+	@cd e2e/apps && go build $(GO_FLAGS) -o $(BIN)/ ./checkout ./load
+
+.PHONY: images
+images: build tools ## Make the images as archives in target/images; with REGISTRY= and PUSH=1 push them
+	@BIN=$(BIN) RUST=$(RUST) IMAGES=$(IMAGES) REGISTRY=$(REGISTRY) TAG=$(TAG) PUSH=$(PUSH) e2e/images.sh
+
+##@ Cluster
+.PHONY: cluster
+cluster: images ## Start the local cluster and load the images
+ifeq ($(CONTEXT),)
+	@$(SHOALCLUSTER) up --dir $(CLUSTER)
+	@$(SHOALCLUSTER) load --dir $(CLUSTER) $(IMAGES)/*.tar
+endif
+
+##@ Test
+.PHONY: fmt
+fmt: ## Format all code
+	@cargo fmt --all
+	@gofmt -w e2e
+
+.PHONY: lint
+lint: ## Formatting and lints, as errors
+	@cargo fmt --all --check
+	@test -z "$$(gofmt -l e2e)" || { gofmt -l e2e; echo "run: make fmt"; exit 1; }
+	@cargo clippy --quiet $(CRATES) --all-targets -- -D warnings
+
+.PHONY: test-rust
+test-rust: prerequisites ## Pure, API and kernel tiers (the kernel tier needs root)
+	@cargo test $(CRATES) --exclude shoalwatch-e2e
+
+.PHONY: test-go
+test-go: ## The local cluster's and the shop's own tests
+	@cd e2e/cluster && go vet ./local ./pause && go test ./local
+	@cd e2e/apps && go vet ./...
+
+.PHONY: test-system
+test-system: cluster ## The real cluster: exact counts, live policies, a canary undone, faults
+	@cargo test --quiet -p shoalwatch-e2e --no-run
+	@$(REACH) cargo test -p shoalwatch-e2e -- --test-threads=1

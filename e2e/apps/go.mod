@@ -1,0 +1,3 @@
+module shoalwatch.dev/e2e/apps
+
+go 1.25

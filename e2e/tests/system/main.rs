@@ -1,0 +1,12 @@
+//! The system tier: Shoalwatch from `manifests/` in a real cluster, with a real Collector.
+//!
+//! `make test-system` starts the cluster and runs these one after the other; each has namespaces of its own.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
+mod bench;
+mod counts;
+mod faults;
+mod invalid;
+mod policies;
+mod releases;

@@ -1,0 +1,92 @@
+//! What the kernel remembers of one connection between a request and its answer.
+
+use crate::RequestRecord;
+
+/// How many bytes one more read can add to a head that came in pieces.
+///
+/// The verifier checks offset and length of a copy each on its own, so the head has this much room behind it.
+pub const APPEND_BYTES: usize = 256;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ConnectionState {
+    /// The next read may begin a request.
+    Idle = 0,
+    /// Some first bytes of a method were read and nothing else: Go's server reads a single byte ahead.
+    Beginning = 1,
+    /// A request was read, its answer was not written yet.
+    Awaiting = 2,
+    /// A request was read before the answer to an earlier one: from here on nobody knows which answer is whose. Until the
+    /// connection is closed its requests and answers are counted and not paired.
+    GivenUp = 3,
+}
+
+/// The value of the map `CONNECTIONS`. All zero is an idle connection.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Connection {
+    /// A [`ConnectionState`].
+    pub state: u8,
+    /// 1 while more of the head may come and there is room for it.
+    pub head_open: u8,
+    /// 1 when the request's method commonly has a body: what is read before the answer is that body.
+    pub expects_body: u8,
+    /// How many bytes of `ahead` are valid, 0 to 7.
+    pub ahead_len: u8,
+    /// Always 0: there is no implicit padding.
+    pub reserved: u32,
+    /// The first bytes of what may be the next request, read before the current one was seen answered.
+    pub ahead: [u8; 8],
+    /// When `ahead` was read.
+    pub ahead_ns: u64,
+    /// The current request, sent as it lies here.
+    pub record: RequestRecord,
+    /// Room that a copy to the end of the head may run over; never sent.
+    pub slack: [u8; APPEND_BYTES],
+}
+
+impl Connection {
+    /// An idle connection.
+    pub const IDLE: Self = Self {
+        state: ConnectionState::Idle as u8,
+        head_open: 0,
+        expects_body: 0,
+        ahead_len: 0,
+        reserved: 0,
+        ahead: [0; 8],
+        ahead_ns: 0,
+        record: RequestRecord {
+            start_ns: 0,
+            end_ns: 0,
+            tgid: 0,
+            tid: 0,
+            fd: 0,
+            service: 0,
+            flags: 0,
+            answer_bytes: 0,
+            read_bytes: 0,
+            status: 0,
+            head_len: 0,
+            head: [0; crate::HEAD_BYTES],
+        },
+        slack: [0; APPEND_BYTES],
+    };
+}
+
+/// The key of the map `CONNECTIONS`: process in the high half, file descriptor in the low half.
+#[inline(always)]
+#[must_use]
+pub const fn connection_key(tgid: u32, fd: u32) -> u64 {
+    // `u64::from` is not const.
+    ((tgid as u64) << 32) | fd as u64
+}
+
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<Connection>() == 24 + size_of::<RequestRecord>() + APPEND_BYTES);
+    assert!(offset_of!(Connection, record) == 24);
+    // The kernel side reads the head's first bytes as one word.
+    assert!((offset_of!(Connection, record) + RequestRecord::HEADER_BYTES).is_multiple_of(8));
+    assert!(offset_of!(Connection, slack) == offset_of!(Connection, record) + size_of::<RequestRecord>());
+};

@@ -1,0 +1,96 @@
+//! The memory of the observed process that a call read into or wrote from.
+
+use aya_ebpf::helpers::{bpf_probe_read_user, generated};
+use shoalwatch_ebpf_common::Stat;
+
+use crate::stats::count;
+
+/// How many entries of a vector are looked at for the first one that is not empty.
+const MAX_EMPTY_PIECES: u64 = 4;
+
+/// Where a call's data lies.
+#[derive(Clone, Copy)]
+pub(crate) enum Buffer {
+    /// One buffer and its length.
+    Flat { address: u64, len: u64 },
+    /// An array of `iovec`s and their number.
+    Vector { address: u64, pieces: u64 },
+    /// A `msghdr`.
+    Message { address: u64 },
+}
+
+/// One contiguous part of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece {
+    pub(crate) address: u64,
+    pub(crate) len: u64,
+}
+
+/// The kernel's `struct iovec`.
+#[repr(C)]
+struct Iovec {
+    base: u64,
+    len: u64,
+}
+
+/// The two fields of `struct user_msghdr` that follow its name, from byte 16 on.
+#[repr(C)]
+struct MessageVector {
+    iov: u64,
+    pieces: u64,
+}
+
+const MESSAGE_VECTOR_OFFSET: u64 = 16;
+
+impl Buffer {
+    /// The first part that is not empty; none where there is no such part or it cannot be read.
+    #[inline(always)]
+    pub(crate) fn first_piece(self) -> Option<Piece> {
+        let (address, pieces) = match self {
+            Self::Flat { address, len } => return Some(Piece { address, len }),
+            Self::Vector { address, pieces } => (address, pieces),
+            Self::Message { address } => {
+                let vector: MessageVector = read(address + MESSAGE_VECTOR_OFFSET)?;
+                (vector.iov, vector.pieces)
+            }
+        };
+        for i in 0..MAX_EMPTY_PIECES {
+            if i >= pieces {
+                break;
+            }
+            let iovec: Iovec = read(address + i * size_of::<Iovec>() as u64)?;
+            if iovec.len > 0 {
+                return Some(Piece {
+                    address: iovec.base,
+                    len: iovec.len,
+                });
+            }
+        }
+        None
+    }
+}
+
+/// Reads a `T` of the process; a failure is counted.
+#[inline(always)]
+pub(crate) fn read<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address and fails on one that cannot be read.
+    let value = unsafe { bpf_probe_read_user(address as *const T) };
+    if value.is_err() {
+        count(Stat::ReadFailed);
+    }
+    value.ok()
+}
+
+/// Copies `len` bytes of the process to `to`; a failure is counted. Returns whether it worked.
+///
+/// # Safety
+/// `to` must have room for `len` bytes, in a way that the verifier sees.
+#[inline(always)]
+pub(crate) unsafe fn copy(to: *mut u8, len: u64, address: u64) -> bool {
+    // SAFETY: the caller gives the room, the helper checks the address.
+    let failed = unsafe { generated::bpf_probe_read_user(to.cast(), len as u32, address as *const _) } != 0;
+    if failed {
+        count(Stat::ReadFailed);
+    }
+    !failed
+}

@@ -1,0 +1,48 @@
+//! The eBPF programs: what the kernel runs when an observed process talks HTTP/1.x.
+//!
+//! One raw tracepoint at the exit of every system call is the whole tracer: the registers still hold number, descriptor,
+//! buffer and length there, and the result is known. No entry hook, no state per thread, no tracefs, no kernel structure
+//! whose layout changes. Two small programs bring the news of processes.
+//!
+//! The way of a request: `sys_exit` → is the process observed? → which call, on which descriptor? → [`connection`], which
+//! pairs what was read with what is written → one record in the ring. It recognises one shape only, counts what it gives
+//! up, and never guesses.
+//!
+//! Built by `build.sh` for `bpfel-unknown-none`; the object is committed under `prebuilt/`.
+
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![expect(
+    unsafe_code,
+    reason = "kernel helpers, user memory and map values are reached through raw pointers"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "registers hold narrower values, and lengths are bounded before"
+)]
+#![expect(
+    clippy::inline_always,
+    reason = "a call between BPF functions is dearer than its body, and `inline` is not obeyed"
+)]
+
+mod buffer;
+mod connection;
+mod maps;
+mod process;
+mod registers;
+mod stats;
+mod sys_exit;
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// For any other target this is an empty program: the sources can be checked and linted with stable Rust.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+/// The kernel gives the helpers used here only to programs under a licence compatible with the GPL.
+#[cfg_attr(target_arch = "bpf", unsafe(link_section = "license"))]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

@@ -1,0 +1,87 @@
+//! News of processes: a fork of an observed one is observed at once, an exec is reported.
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
+};
+use shoalwatch_ebpf_common::{ProcessKind, ProcessRecord, Stat, Task};
+
+use crate::{
+    maps::{PROCESSES, TASKS},
+    stats::count,
+};
+
+/// `clone(2)`: the new task is a thread of its creator's process.
+const CLONE_THREAD: u64 = 0x1_0000;
+
+/// Offsets in the record of `task/task_newtask`; the loader sets them from the running kernel's `format` file.
+#[unsafe(no_mangle)]
+static NEWTASK_PID_OFFSET: Global<u32> = Global::new(8);
+#[unsafe(no_mangle)]
+static NEWTASK_FLAGS_OFFSET: Global<u32> = Global::new(32);
+
+/// Any process runs a new program.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn process_exec(_ctx: RawTracePointContext) -> i32 {
+    report(ProcessKind::Exec, current_tgid(), 0);
+    0
+}
+
+/// An observed process forks: its child inherits being observed, before it runs.
+#[tracepoint(category = "task", name = "task_newtask")]
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+fn process_fork(ctx: TracePointContext) -> u32 {
+    let parent = current_tgid();
+    // SAFETY: no reference outlives this program, and the fields copied are written as a whole by the loader only.
+    let Some(&Task { service, flags, .. }) = (unsafe { TASKS.get(parent) }) else {
+        return 0;
+    };
+    // SAFETY: the offsets are those of the record; the helper fails on an address that cannot be read.
+    let clone_flags = unsafe { ctx.read_at::<u64>(NEWTASK_FLAGS_OFFSET.load() as usize) };
+    // SAFETY: as above.
+    let child = unsafe { ctx.read_at::<u32>(NEWTASK_PID_OFFSET.load() as usize) };
+    let (Ok(clone_flags), Ok(child)) = (clone_flags, child) else {
+        count(Stat::ReadFailed);
+        return 0;
+    };
+    if clone_flags & CLONE_THREAD != 0 {
+        return 0;
+    }
+    let task = Task {
+        service,
+        flags,
+        lost: 0,
+    };
+    if TASKS.insert(child, task, 0).is_err() {
+        count(Stat::TasksFull);
+    }
+    report(ProcessKind::Fork, child, parent);
+    0
+}
+
+#[inline(always)]
+fn current_tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+#[inline(always)]
+fn report(kind: ProcessKind, tgid: u32, parent: u32) {
+    let record = ProcessRecord {
+        // SAFETY: the helper has no preconditions.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        kind: kind as u32,
+        tgid,
+        parent,
+        reserved: 0,
+    };
+    match PROCESSES.reserve::<ProcessRecord>(0) {
+        Some(mut slot) => {
+            slot.write(record);
+            slot.submit(u64::from(BPF_RB_NO_WAKEUP));
+        }
+        None => count(Stat::ProcessRingFull),
+    }
+}

@@ -1,0 +1,124 @@
+//! One answered request, as all stages see it. Borrowed and `Copy`: nothing is allocated for it.
+
+use crate::ids::IdSource;
+use shoalwatch_protocols::trace_context::{OtState, Randomness, TraceParent};
+
+pub use shoalwatch_protocols::http1::Method;
+
+/// A service on this node, numbered by the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub u32);
+
+/// A pod on this node (or a process group outside Kubernetes), numbered by the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodId(pub u32);
+
+/// A route template of one service; see [`crate::routes::RouteTable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(pub u32);
+
+impl RouteId {
+    /// The route of every request whose template has no number of its own.
+    pub const OTHER: Self = Self(0);
+}
+
+/// The status code of an answer: three digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Status(u16);
+
+impl Status {
+    /// From 100 to 999; absent for anything else.
+    #[must_use]
+    pub const fn new(code: u16) -> Option<Self> {
+        if matches!(code, 100..=999) {
+            Some(Self(code))
+        } else {
+            None
+        }
+    }
+
+    /// The value of `http.response.status_code`.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.0
+    }
+
+    /// 5xx: the span of a server is an error, and `error.type` is the code (OpenTelemetry's HTTP conventions).
+    #[must_use]
+    pub const fn is_server_error(self) -> bool {
+        matches!(self.0, 500..=599)
+    }
+}
+
+/// The trace that a request belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace {
+    /// The caller's, or a new one.
+    pub trace_id: [u8; 16],
+    /// The caller's span, if there is one.
+    pub parent_id: Option<[u8; 8]>,
+    /// The caller's sampled flag, if there is a caller.
+    pub parent_sampled: Option<bool>,
+    /// What the caller's `tracestate` says about sampling.
+    pub ot: OtState,
+}
+
+impl Trace {
+    /// Joins the caller's trace, or begins one. Without a valid `traceparent` there is no `tracestate` either (W3C Trace Context,
+    /// section 3.3): `ot` is then not used.
+    pub fn join(parent: Option<TraceParent>, ot: OtState, ids: &mut IdSource) -> Self {
+        match parent {
+            Some(parent) => Self {
+                trace_id: parent.trace_id,
+                parent_id: Some(parent.parent_id),
+                parent_sampled: Some(parent.sampled),
+                ot,
+            },
+            None => Self {
+                trace_id: ids.trace_id(),
+                parent_id: None,
+                parent_sampled: None,
+                ot: OtState::default(),
+            },
+        }
+    }
+
+    /// `rv` where the caller sent one, else the low 56 bits of the trace id.
+    #[must_use]
+    pub fn randomness(&self) -> Randomness {
+        self.ot.rv.unwrap_or_else(|| Randomness::from_trace_id(&self.trace_id))
+    }
+}
+
+/// One answered request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Whose process answered.
+    pub service: ServiceId,
+    /// First byte of the request read, in nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// The write with the final status line returned, in nanoseconds since the Unix epoch.
+    pub end_ns: u64,
+    /// The request's method.
+    pub method: Method,
+    /// What metrics call the route.
+    pub route: RouteId,
+    /// What rules call the route: the template even where the table is full, [`shoalwatch_protocols::route::OTHER`] where the path
+    /// was not seen whole.
+    pub template: &'a str,
+    /// The final status.
+    pub status: Status,
+    /// The trace that the request belongs to.
+    pub trace: Trace,
+}
+
+impl Request<'_> {
+    /// Zero where the clock went backwards.
+    #[must_use]
+    pub const fn duration_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

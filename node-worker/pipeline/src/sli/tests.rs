@@ -1,0 +1,362 @@
+use super::*;
+use crate::request::Status;
+use crate::request::tests::{request, status};
+use proptest::prelude::*;
+
+const SLIS: [&str; 2] = ["a", "b"];
+const REVISIONS: [&str; 3] = ["r1", "r2", "r3"];
+
+fn definition(id: &str) -> SliDefinition {
+    let mut bad = StatusSet::EMPTY;
+    bad.add_class(5).unwrap();
+    SliDefinition {
+        id: id.into(),
+        bad,
+        routes: Vec::new(),
+    }
+}
+
+fn counters(limits: SliLimits) -> SliCounters {
+    let mut counters = SliCounters::new(limits);
+    counters.configure(SLIS.map(definition));
+    counters
+}
+
+fn answer(code: u16) -> Request<'static> {
+    Request {
+        status: status(code),
+        ..request()
+    }
+}
+
+fn row<'a>(report: &'a Report, sli: &str, revision: &str) -> Option<&'a ReportRow> {
+    report
+        .rows
+        .iter()
+        .find(|row| *row.sli == *sli && *row.revision == *revision)
+}
+
+#[test]
+fn answers_are_good_or_bad_by_status_and_counted_for_the_right_routes_only() {
+    let mut counters = SliCounters::new(SliLimits::default());
+    counters.configure([SliDefinition {
+        routes: vec!["/pay".into()],
+        ..definition("a")
+    }]);
+    let id = counters.row("a", "r1").unwrap();
+    let pay = |code| Request {
+        template: "/pay",
+        ..answer(code)
+    };
+    assert_eq!(counters.record(id, PodId(1), &pay(200)), Counted::Good);
+    assert_eq!(counters.record(id, PodId(1), &pay(404)), Counted::Good);
+    assert_eq!(counters.record(id, PodId(1), &pay(500)), Counted::Bad);
+    assert_eq!(counters.record(id, PodId(1), &answer(500)), Counted::NotMeant);
+    let report = counters.report();
+    assert_eq!(
+        report.rows.iter().map(|row| (row.good, row.bad)).collect::<Vec<_>>(),
+        [(2, 1)]
+    );
+}
+
+#[test]
+fn bad_pods_are_those_that_ever_gave_a_bad_answer_and_are_still_there() {
+    let mut counters = counters(SliLimits {
+        pods_per_row: 3,
+        ..SliLimits::default()
+    });
+    let id = counters.row("a", "r1").unwrap();
+    assert_eq!(
+        [1, 2, 3, 4, 3].map(|pod| counters.observe_pod(id, PodId(pod))),
+        [true, true, true, false, true]
+    );
+    counters.record(id, PodId(1), &answer(500));
+    counters.record(id, PodId(1), &answer(200));
+    counters.record(id, PodId(2), &answer(500));
+    counters.record(id, PodId(4), &answer(500));
+    counters.forget_pod(PodId(2));
+    let report = counters.report();
+    let row = row(&report, "a", "r1").unwrap();
+    assert_eq!((row.good, row.bad, row.pods, row.bad_pods), (1, 3, 2, 1));
+}
+
+#[test]
+fn a_loss_that_could_be_anybodys_is_put_on_all_that_are_watched_and_never_good() {
+    let mut counters = counters(SliLimits::default());
+    let (a, b) = (counters.row("a", "r1").unwrap(), counters.row("b", "r1").unwrap());
+    counters.observe_pod(a, PodId(1));
+    counters.lose_everywhere(5);
+    counters.lose(b, 2);
+    counters.lose(b, 0);
+    let report = counters.report();
+    let seen: Vec<_> = report
+        .rows
+        .iter()
+        .map(|row| (&*row.sli, row.incomplete, row.good))
+        .collect();
+    assert_eq!(seen, [("a", 5, 0), ("b", 2, 0)]);
+}
+
+#[test]
+fn rows_are_refused_beyond_their_limit_until_an_sli_goes_out_of_force() {
+    let mut counters = counters(SliLimits {
+        rows: 2,
+        ..SliLimits::default()
+    });
+    let first = counters.row("a", "r1").unwrap();
+    counters.row("b", "r1").unwrap();
+    assert_eq!(counters.row("b", "r2"), Err(NoRow::Full));
+    assert_eq!(counters.row("c", "r1"), Err(NoRow::UnknownSli));
+    counters.configure([definition("b")]);
+    assert_eq!(counters.record(first, PodId(1), &answer(200)), Counted::NoRow);
+    assert_eq!(counters.row("a", "r1"), Err(NoRow::UnknownSli));
+    assert!(counters.row("b", "r2").is_ok_and(|row| row != first));
+    assert_eq!(counters.rows(), 2);
+    // The row that made room is not found again.
+    counters.configure(SLIS.map(definition));
+    assert_eq!(counters.row("a", "r1"), Err(NoRow::Full));
+}
+
+#[test]
+fn pods_that_come_and_go_are_changes() {
+    let mut counters = counters(SliLimits::default());
+    let id = counters.row("a", "r1").unwrap();
+    let settle = |counters: &mut SliCounters| {
+        let report = counters.report();
+        counters.acknowledge(report.sequence);
+        report.rows.iter().map(|row| row.pods).collect::<Vec<_>>()
+    };
+    assert_eq!(settle(&mut counters), [0]);
+    counters.observe_pod(id, PodId(1));
+    assert_eq!(settle(&mut counters), [1]);
+    counters.observe_pod(id, PodId(1));
+    assert!(settle(&mut counters).is_empty());
+    counters.forget_pod(PodId(1));
+    assert_eq!(settle(&mut counters), [0]);
+}
+
+#[test]
+fn an_sli_that_comes_back_goes_on_where_it_was() {
+    let mut counters = counters(SliLimits::default());
+    let id = counters.row("a", "r1").unwrap();
+    counters.record(id, PodId(1), &answer(200));
+    let sequence = counters.report().sequence;
+    counters.acknowledge(sequence);
+    counters.configure([]);
+    assert!(!counters.has_changes() && counters.report().rows.is_empty());
+    counters.configure(SLIS.map(definition));
+    let report = counters.report();
+    assert_eq!(row(&report, "a", "r1").map(|row| row.good), Some(1));
+    assert_eq!(counters.row("a", "r1"), Ok(id));
+}
+
+#[test]
+fn an_acknowledgement_of_a_report_that_was_never_made_does_nothing() {
+    let mut counters = counters(SliLimits::default());
+    counters.row("a", "r1").unwrap();
+    counters.acknowledge(u64::MAX);
+    counters.acknowledge(1);
+    assert!(counters.has_changes());
+    let sequence = counters.report().sequence;
+    counters.acknowledge(sequence);
+    assert!(!counters.has_changes());
+}
+
+#[test]
+fn a_late_acknowledgement_of_an_older_report_takes_nothing_back() {
+    let mut counters = counters(SliLimits::default());
+    let id = counters.row("a", "r1").unwrap();
+    let older = counters.report().sequence;
+    counters.record(id, PodId(1), &answer(200));
+    let newer = counters.report().sequence;
+    counters.acknowledge(newer);
+    counters.acknowledge(older);
+    assert!(!counters.has_changes());
+}
+
+#[test]
+fn short_reports_give_every_row_its_turn() {
+    let mut counters = counters(SliLimits {
+        rows_per_report: 1,
+        ..SliLimits::default()
+    });
+    let ids: Vec<RowId> = REVISIONS
+        .iter()
+        .map(|revision| counters.row("a", revision).unwrap())
+        .collect();
+    let mut shown = Vec::new();
+    for _ in 0..6 {
+        for id in &ids {
+            counters.record(*id, PodId(1), &answer(200));
+        }
+        let report = counters.report();
+        counters.acknowledge(report.sequence);
+        shown.extend(report.rows.iter().map(|row| row.revision.to_string()));
+    }
+    assert_eq!(shown, ["r1", "r2", "r3", "r1", "r2", "r3"]);
+}
+
+/// What happens to a worker, its stream and the operator behind it.
+#[derive(Debug, Clone)]
+enum Step {
+    Answer {
+        sli: usize,
+        revision: usize,
+        status: Status,
+    },
+    Lose {
+        sli: usize,
+        revision: usize,
+        lost: u64,
+    },
+    Configure {
+        in_force: Vec<usize>,
+    },
+    Report,
+    /// Any report ever sent arrives, for the first time or again.
+    Deliver(prop::sample::Index),
+    /// Any acknowledgement ever sent arrives, for the first time or again.
+    DeliverAck(prop::sample::Index),
+    /// Another receiver that asks for everything; acknowledgements to the old one may still arrive.
+    Takeover,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..2usize, 0..3usize, prop::sample::select(&[200u16, 503][..]))
+            .prop_map(|(sli, revision, code)| Step::Answer { sli, revision, status: status(code) }),
+        1 => (0..2usize, 0..3usize, 0u64..9).prop_map(|(sli, revision, lost)| Step::Lose { sli, revision, lost }),
+        1 => prop::sample::subsequence(vec![0, 1], 0..=2).prop_map(|in_force| Step::Configure { in_force }),
+        4 => Just(Step::Report),
+        4 => any::<prop::sample::Index>().prop_map(Step::Deliver),
+        4 => any::<prop::sample::Index>().prop_map(Step::DeliverAck),
+        1 => Just(Step::Takeover),
+    ]
+}
+
+type Counts = BTreeMap<(String, String), [u64; 3]>;
+
+/// Adds up differences and ignores what is older than what it has, as an operator does.
+#[derive(Default)]
+struct Receiver {
+    newest: u64,
+    last: Counts,
+    totals: Counts,
+}
+
+impl Receiver {
+    fn receive(&mut self, report: &Report) -> Result<(), TestCaseError> {
+        if report.sequence <= self.newest {
+            return Ok(());
+        }
+        self.newest = report.sequence;
+        for row in &report.rows {
+            let key = (row.sli.to_string(), row.revision.to_string());
+            let now = [row.good, row.bad, row.incomplete];
+            let last = self.last.insert(key.clone(), now).unwrap_or_default();
+            let total = self.totals.entry(key).or_default();
+            for ((total, now), last) in total.iter_mut().zip(now).zip(last) {
+                prop_assert!(now >= last, "a count went back");
+                *total += now - last;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct World {
+    counters: SliCounters,
+    truth: Counts,
+    sent: Vec<Report>,
+    acknowledgements: Vec<u64>,
+    receiver: Receiver,
+}
+
+impl World {
+    fn row(&mut self, sli: usize, revision: usize) -> Option<(RowId, &mut [u64; 3])> {
+        let id = self.counters.row(SLIS[sli], REVISIONS[revision]).ok()?;
+        Some((
+            id,
+            self.truth
+                .entry((SLIS[sli].to_owned(), REVISIONS[revision].to_owned()))
+                .or_default(),
+        ))
+    }
+
+    fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Answer { sli, revision, status } => {
+                if let Some((id, truth)) = self.row(sli, revision) {
+                    truth[usize::from(status.is_server_error())] += 1;
+                    self.counters.record(id, PodId(1), &Request { status, ..request() });
+                }
+            }
+            Step::Lose { sli, revision, lost } => {
+                if let Some((id, truth)) = self.row(sli, revision) {
+                    truth[2] += lost;
+                    self.counters.lose(id, lost);
+                }
+            }
+            Step::Configure { in_force } => self
+                .counters
+                .configure(in_force.iter().map(|sli| definition(SLIS[*sli]))),
+            Step::Report => self.sent.push(self.counters.report()),
+            Step::Deliver(index) if !self.sent.is_empty() => {
+                let report = index.get(&self.sent).clone();
+                self.receiver.receive(&report)?;
+                self.acknowledgements.push(report.sequence);
+            }
+            Step::DeliverAck(index) if !self.acknowledgements.is_empty() => {
+                self.counters.acknowledge(*index.get(&self.acknowledgements));
+            }
+            Step::Takeover => {
+                self.counters.report_all_again();
+                self.receiver = Receiver::default();
+                // Its sequence goes on: reports to the old one never reach the new one.
+                self.sent.clear();
+            }
+            Step::Deliver(_) | Step::DeliverAck(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The network works again: what is left arrives.
+    fn settle(&mut self) -> Result<(), TestCaseError> {
+        self.counters.configure(SLIS.map(definition));
+        for _ in 0..100 {
+            if !self.counters.has_changes() {
+                return Ok(());
+            }
+            let report = self.counters.report();
+            self.receiver.receive(&report)?;
+            self.counters.acknowledge(report.sequence);
+        }
+        Err(TestCaseError::fail("the changes never end"))
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_receivers_sums_are_what_was_counted_whatever_the_network_does(
+        steps in prop::collection::vec(step(), 0..150),
+        rows_per_report in 1usize..8,
+    ) {
+        let mut world = World {
+            counters: counters(SliLimits { rows_per_report, ..SliLimits::default() }),
+            truth: Counts::new(),
+            sent: Vec::new(),
+            acknowledgements: Vec::new(),
+            receiver: Receiver::default(),
+        };
+        for step in steps {
+            world.take(step)?;
+            for (key, total) in &world.receiver.totals {
+                let truth = world.truth.get(key).copied().unwrap_or_default();
+                prop_assert!(total.iter().zip(truth).all(|(total, truth)| *total <= truth), "more than was counted");
+            }
+        }
+        world.settle()?;
+        world.truth.retain(|key, _| world.receiver.totals.contains_key(key) || world.counters.row(&key.0, &key.1).is_ok());
+        prop_assert_eq!(&world.receiver.totals, &world.truth);
+    }
+}

@@ -1,0 +1,170 @@
+//! The worker's options: flags, each with an environment variable.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args as Section, Parser, ValueEnum};
+
+use crate::loader::LoaderOptions;
+
+/// Watches the requests of selected processes with eBPF and exports what it sees. Runs on every node under the Shoalwatch operator, or
+/// alone on one machine with --config.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// Configuration file; the worker then needs neither Kubernetes nor an operator. It is read again whenever it changes.
+    #[arg(long, value_name = "FILE", env = "SHOALWATCH_CONFIG", conflicts_with = "operator_endpoint")]
+    pub config: Option<PathBuf>,
+
+    /// This node's name in Kubernetes. Without Kubernetes: the machine's name, unless given.
+    #[arg(long, env = "NODE_NAME")]
+    pub node_name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+
+    #[command(flatten)]
+    pub(crate) export: ExportArgs,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+
+    /// Where /live, /ready and /metrics are served.
+    #[arg(long, default_value = "0.0.0.0:9464", env = "SHOALWATCH_ADMIN_ADDR")]
+    pub admin_addr: SocketAddr,
+
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Json, env = "SHOALWATCH_LOG_FORMAT")]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written, as `RUST_LOG` understands it.
+    #[arg(long, default_value = "info", env = "RUST_LOG")]
+    pub log: String,
+
+    /// How long a stop may take to send what waits, in seconds.
+    #[arg(long, default_value = "10", value_parser = seconds, env = "SHOALWATCH_STOP_TIMEOUT")]
+    pub stop_timeout: Duration,
+}
+
+/// How the operator is reached.
+#[derive(Clone, Debug, Section)]
+pub(crate) struct OperatorArgs {
+    /// The operator's stream. Default: <https://shoalwatch-operator.NAMESPACE.svc:8443>
+    #[arg(long, env = "SHOALWATCH_OPERATOR_ENDPOINT")]
+    pub(crate) operator_endpoint: Option<String>,
+
+    /// The namespace of the operator, and of the ConfigMap with its certificate.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "shoalwatch-system")]
+    pub(crate) operator_namespace: String,
+
+    /// ServiceAccount token of the audience shoalwatch.dev/distribution. Read anew for each connection.
+    #[arg(long, default_value = "/var/run/secrets/shoalwatch/token", env = "SHOALWATCH_TOKEN_FILE")]
+    pub(crate) token_file: PathBuf,
+
+    /// The certificate to trust for the operator. Default: the ConfigMap shoalwatch-ca of the operator's namespace.
+    #[arg(long, env = "SHOALWATCH_CA_FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+
+    /// Folder on the node that keeps the last good configuration.
+    #[arg(long, default_value = "/var/lib/shoalwatch", env = "SHOALWATCH_STATE_DIR")]
+    pub(crate) state_dir: PathBuf,
+}
+
+impl OperatorArgs {
+    /// As given, or the operator's Service.
+    pub(crate) fn endpoint(&self) -> String {
+        let default = || format!("https://shoalwatch-operator.{}.svc:8443", self.operator_namespace);
+        self.operator_endpoint.clone().unwrap_or_else(default)
+    }
+}
+
+/// Where telemetry goes.
+#[derive(Clone, Debug, Section)]
+pub(crate) struct ExportArgs {
+    /// OTLP/gRPC receiver, such as <http://collector:4317>. Without it spans are not made, and numbers are at /metrics only.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+
+    /// The certificate to trust for an https receiver.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    pub(crate) otlp_ca_file: Option<PathBuf>,
+
+    /// Seconds between two exports of metrics, at least 0.1.
+    #[arg(long, default_value = "5", value_parser = seconds, env = "SHOALWATCH_METRICS_INTERVAL")]
+    pub(crate) metrics_interval: Duration,
+}
+
+/// How much memory is used at most.
+#[derive(Clone, Copy, Debug, Section)]
+pub(crate) struct LimitArgs {
+    /// Bytes of the ring between kernel and worker: a power of two, 4 KiB to 1 GiB.
+    #[arg(long, default_value_t = LoaderOptions::default().ring_bytes, env = "SHOALWATCH_RING_BYTES")]
+    pub(crate) ring_bytes: u32,
+
+    /// Connections followed at once; about 1 KiB each.
+    #[arg(long, default_value_t = LoaderOptions::default().max_connections, env = "SHOALWATCH_MAX_CONNECTIONS")]
+    pub(crate) max_connections: u32,
+
+    /// Processes observed at once.
+    #[arg(long, default_value_t = LoaderOptions::default().max_tasks, env = "SHOALWATCH_MAX_PROCESSES")]
+    pub(crate) max_processes: u32,
+
+    /// Containers and host services with numbers of their own at once.
+    #[arg(long, default_value = "1000", env = "SHOALWATCH_MAX_SERVICES")]
+    pub(crate) max_services: usize,
+}
+
+impl From<LimitArgs> for LoaderOptions {
+    fn from(limits: LimitArgs) -> Self {
+        Self {
+            ring_bytes: limits.ring_bytes,
+            max_connections: limits.max_connections,
+            max_tasks: limits.max_processes,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_not_a_number| format!("{text:?} is no number of seconds"))?;
+    if (0.1..=86_400.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(format!("{text} is outside 0.1 to 86400 seconds"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_options_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_operator_is_found_in_its_namespace_unless_told_otherwise() {
+        let args = Args::parse_from(["worker", "--operator-namespace", "ops"]);
+        assert_eq!(args.operator.endpoint(), "https://shoalwatch-operator.ops.svc:8443");
+        let args = Args::parse_from(["worker", "--operator-endpoint", "https://here:1"]);
+        assert_eq!(args.operator.endpoint(), "https://here:1");
+    }
+
+    #[test]
+    fn an_interval_out_of_bounds_is_refused() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["0", "-1", "NaN", "inf", "x"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Where configurations come from: an operator, the node's disk, or a file.
+
+mod apply;
+mod client;
+mod credentials;
+mod file;
+mod last_good;
+
+pub(crate) use apply::Applier;
+pub(crate) use client::{ClientSettings, OperatorClient};
+pub(crate) use credentials::Authority;
+pub(crate) use file::ConfigFile;
+pub(crate) use last_good::LastGood;

@@ -1,0 +1,84 @@
+//! Puts the object into the kernel and its programs to their hooks.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::Map,
+    programs::{ProgramError, RawTracePoint, TracePoint},
+};
+use shoalwatch_ebpf_common::{globals, maps, programs};
+
+use super::{
+    error::{Degraded, LoadError},
+    object::OBJECT,
+    probes::LoaderOptions,
+    tracefs::NewtaskOffsets,
+};
+
+/// Creates the maps and reads the programs; nothing runs yet.
+pub(super) fn load_object(options: &LoaderOptions, newtask: Option<NewtaskOffsets>) -> Result<Ebpf, LoadError> {
+    let mut loader = EbpfLoader::new();
+    // Nothing is relocated against the kernel's types, so its BTF need not be parsed.
+    loader.btf(None);
+    loader.map_max_entries(maps::EVENTS, options.ring_bytes);
+    loader.map_max_entries(maps::TASKS, options.max_tasks);
+    loader.map_max_entries(maps::CONNECTIONS, options.max_connections);
+    if let Some(offsets) = &newtask {
+        loader.override_global(globals::NEWTASK_PID_OFFSET, &offsets.pid, true);
+        loader.override_global(globals::NEWTASK_FLAGS_OFFSET, &offsets.flags, true);
+    }
+    loader.load(OBJECT).map_err(LoadError::from_object)
+}
+
+/// The program without which nothing is observed.
+pub(super) fn attach_sys_exit(object: &mut Ebpf) -> Result<(), LoadError> {
+    const PROGRAM: &str = programs::SYS_EXIT;
+    let program: &mut RawTracePoint = object
+        .program_mut(PROGRAM)
+        .ok_or(LoadError::Missing { name: PROGRAM })?
+        .try_into()
+        .map_err(|error: ProgramError| LoadError::Object(Box::new(error)))?;
+    program
+        .load()
+        .map_err(|error| LoadError::from_program(PROGRAM, error))?;
+    program.attach("sys_exit").map_err(|source| LoadError::Attach {
+        program: PROGRAM,
+        source,
+    })?;
+    Ok(())
+}
+
+/// The programs whose absence is a degradation. Returns what could not be had.
+pub(super) fn attach_processes(object: &mut Ebpf, newtask: std::io::Result<NewtaskOffsets>) -> Vec<Degraded> {
+    let exec = attach_exec(object).map_err(|error| Degraded::Exec(Box::new(error)));
+    let fork = newtask
+        .map_err(|error| Degraded::Fork(Box::new(error)))
+        .and_then(|_| attach_fork(object).map_err(|error| Degraded::Fork(Box::new(error))));
+    [exec, fork].into_iter().filter_map(Result::err).collect()
+}
+
+fn attach_exec(object: &mut Ebpf) -> Result<(), ProgramError> {
+    let program: &mut RawTracePoint = program(object, programs::PROCESS_EXEC)?.try_into()?;
+    program.load()?;
+    program.attach("sched_process_exec")?;
+    Ok(())
+}
+
+fn attach_fork(object: &mut Ebpf) -> Result<(), ProgramError> {
+    let program: &mut TracePoint = program(object, programs::PROCESS_FORK)?.try_into()?;
+    program.load()?;
+    program.attach("task", "task_newtask")?;
+    Ok(())
+}
+
+fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::programs::Program, ProgramError> {
+    object.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)
+}
+
+/// Takes a map out of the object, as the type that the worker uses.
+pub(super) fn take_map<T>(object: &mut Ebpf, name: &'static str) -> Result<T, LoadError>
+where
+    T: TryFrom<Map, Error = aya::maps::MapError>,
+{
+    let map = object.take_map(name).ok_or(LoadError::Missing { name })?;
+    T::try_from(map).map_err(LoadError::from_map)
+}

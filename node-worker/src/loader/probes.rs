@@ -1,0 +1,308 @@
+//! The loaded probes, as the worker uses them.
+
+use std::fmt;
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
+};
+use shoalwatch_ebpf_common::{
+    Connection, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, ProcessEvent, RequestEvent, Stat, Task,
+    connection_key, maps,
+};
+
+use super::{
+    attach,
+    error::{Degraded, LoadError, ProbeError, os_error},
+    host,
+    sockets::open_sockets,
+    stats::{Fullness, Stats, Usage},
+    tracefs::NewtaskOffsets,
+};
+
+/// `BPF_NOEXIST`: an entry that is there stays as it is.
+const NO_EXIST: u64 = 1;
+/// Records taken by one drain at most, so that a flood cannot hold the worker in it.
+const DRAIN_LIMIT: usize = 65_536;
+const PAGE_BYTES: u32 = 4096;
+
+/// Sizes of the kernel's maps, all allocated at load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoaderOptions {
+    /// Size of the ring of finished requests in bytes: a power of two, 4 KiB to 1 GiB. Default 8 MiB, which holds about
+    /// 30,000 requests until they are drained.
+    pub ring_bytes: u32,
+    /// Processes observed at once: 1 to 65,536. Default 4,096.
+    pub max_tasks: u32,
+    /// Connections tracked at once: 1 to 1,048,576. Default 16,384.
+    pub max_connections: u32,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        Self {
+            ring_bytes: DEFAULT_RING_BYTES,
+            max_tasks: DEFAULT_MAX_TASKS,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+        }
+    }
+}
+
+impl LoaderOptions {
+    fn validate(&self) -> Result<(), LoadError> {
+        let check = |valid: bool, option, value, rule| {
+            let refused = LoadError::Options { option, value, rule };
+            valid.then_some(()).ok_or(refused)
+        };
+        let ring_fits = self.ring_bytes.is_power_of_two() && (PAGE_BYTES..=1 << 30).contains(&self.ring_bytes);
+        check(
+            ring_fits,
+            "ring_bytes",
+            self.ring_bytes,
+            "a power of two from 4096 to 1073741824",
+        )?;
+        let tasks_fit = (1..=1 << 16).contains(&self.max_tasks);
+        check(tasks_fit, "max_tasks", self.max_tasks, "1 to 65536")?;
+        let connections_fit = (1..=1 << 20).contains(&self.max_connections);
+        check(connections_fit, "max_connections", self.max_connections, "1 to 1048576")
+    }
+}
+
+/// What became of the sockets that a process had open already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Sockets that are followed from now on.
+    pub adopted: u32,
+    /// Sockets that were followed already.
+    pub known: u32,
+    /// Sockets that found no room in the map of connections.
+    pub rejected: u32,
+}
+
+/// Programs in the kernel, and the worker's end of their maps. Dropping it detaches everything.
+pub struct Probes {
+    tasks: HashMap<MapData, u32, Task>,
+    connections: HashMap<MapData, u64, Connection>,
+    events: RingBuf<MapData>,
+    processes: RingBuf<MapData>,
+    stats: PerCpuArray<MapData, u64>,
+    options: LoaderOptions,
+    degraded: Vec<Degraded>,
+    undecodable: u64,
+    /// Holds the programs' links.
+    _object: Ebpf,
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probes")
+            .field("options", &self.options)
+            .field("degraded", &self.degraded)
+            .field("undecodable", &self.undecodable)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Probes {
+    /// Loads and attaches the programs. Nothing is observed until a process is selected.
+    pub fn load(options: &LoaderOptions) -> Result<Self, LoadError> {
+        options.validate()?;
+        host::prepare()?;
+        let newtask = NewtaskOffsets::read();
+        let mut object = attach::load_object(options, newtask.as_ref().ok().copied())?;
+        attach::attach_sys_exit(&mut object)?;
+        let mut degraded = attach::attach_processes(&mut object, newtask);
+        degraded.extend(host::check_pid_namespace());
+        Ok(Self {
+            tasks: attach::take_map(&mut object, maps::TASKS)?,
+            connections: attach::take_map(&mut object, maps::CONNECTIONS)?,
+            events: attach::take_map(&mut object, maps::EVENTS)?,
+            processes: attach::take_map(&mut object, maps::PROCESSES)?,
+            stats: attach::take_map(&mut object, maps::STATS)?,
+            options: *options,
+            degraded,
+            undecodable: 0,
+            _object: object,
+        })
+    }
+
+    /// What is not observed although the rest is.
+    #[must_use]
+    pub fn degraded(&self) -> &[Degraded] {
+        &self.degraded
+    }
+
+    /// Observes a process from now on, or changes the service and flags of one that is observed. Its open sockets are
+    /// followed after [`adopt_sockets`](Self::adopt_sockets) only.
+    pub fn select(&mut self, tgid: u32, service: u32, flags: u32) -> Result<(), ProbeError> {
+        let task = Task {
+            service,
+            flags,
+            // A loss that the kernel counts between this read and the write below is missing here, not in `stats`.
+            lost: self.lost(tgid),
+        };
+        self.tasks
+            .insert(tgid, task, 0)
+            .map_err(|source| match os_error(&source) {
+                Some(libc::E2BIG) => ProbeError::Full {
+                    map: maps::TASKS,
+                    max: self.options.max_tasks,
+                    option: "max_tasks",
+                },
+                _ => ProbeError::Map {
+                    map: maps::TASKS,
+                    source,
+                },
+            })
+    }
+
+    /// Forgets a process and its connections. Returns how many of its finished requests were lost; 0 for an unknown one.
+    pub fn deselect(&mut self, tgid: u32) -> Result<u64, ProbeError> {
+        let lost = self.lost(tgid);
+        ignore_absent(maps::TASKS, self.tasks.remove(&tgid))?;
+        for key in self.connections_of(tgid)? {
+            ignore_absent(maps::CONNECTIONS, self.connections.remove(&key))?;
+        }
+        Ok(lost)
+    }
+
+    fn connections_of(&self, tgid: u32) -> Result<Vec<u64>, ProbeError> {
+        let belongs = |key: &u64| key >> 32 == u64::from(tgid);
+        // The walk starts again when the entry it stands on is removed: bounded, for connections come and go meanwhile.
+        let keys = self.connections.keys().take(2 * self.options.max_connections as usize);
+        keys.filter(|key| key.as_ref().map_or(true, belongs))
+            .collect::<Result<_, _>>()
+            .map_err(|source| ProbeError::Map {
+                map: maps::CONNECTIONS,
+                source,
+            })
+    }
+
+    /// Follows the sockets that a process has open already: those from before it was selected, or inherited by fork.
+    /// Listening sockets are among them and do no harm. A process that is gone has none.
+    pub fn adopt_sockets(&mut self, tgid: u32) -> Result<Adopted, ProbeError> {
+        let mut result = Adopted::default();
+        for fd in open_sockets(tgid)? {
+            let inserted = self
+                .connections
+                .insert(connection_key(tgid, fd), Connection::IDLE, NO_EXIST);
+            match inserted.as_ref().map_err(|error| os_error(error)) {
+                Ok(()) => result.adopted += 1,
+                Err(Some(libc::EEXIST)) => result.known += 1,
+                Err(Some(libc::E2BIG)) => result.rejected += 1,
+                Err(_) => inserted.map_err(|source| ProbeError::Map {
+                    map: maps::CONNECTIONS,
+                    source,
+                })?,
+            }
+        }
+        Ok(result)
+    }
+
+    /// Hands every waiting request to `sink`, oldest first, without allocating. Returns how many; at 65,536 it stops, and
+    /// more may wait.
+    pub fn drain(&mut self, sink: &mut impl FnMut(RequestEvent<'_>)) -> usize {
+        drain_ring(&mut self.events, &mut self.undecodable, |record| {
+            RequestEvent::decode(record).map(&mut *sink).is_ok()
+        })
+    }
+
+    /// Hands every waiting piece of news of processes to `sink`, oldest first. Returns how many.
+    pub fn drain_processes(&mut self, mut sink: impl FnMut(ProcessEvent)) -> usize {
+        drain_ring(&mut self.processes, &mut self.undecodable, |record| {
+            ProcessEvent::decode(record).map(&mut sink).is_ok()
+        })
+    }
+
+    /// The kernel's counters, summed over all CPUs.
+    pub fn stats(&self) -> Result<Stats, ProbeError> {
+        let mut stats = Stats {
+            undecodable: self.undecodable,
+            ..Stats::default()
+        };
+        for (stat, count) in Stat::ALL.into_iter().zip(&mut stats.counts) {
+            let per_cpu = self.stats.get(&stat.index(), 0).map_err(|source| ProbeError::Map {
+                map: maps::STATS,
+                source,
+            })?;
+            *count = per_cpu.iter().sum();
+        }
+        Ok(stats)
+    }
+
+    /// Finished requests of a process that were lost because the ring was full; 0 for a process that is not selected.
+    #[must_use]
+    pub fn lost(&self, tgid: u32) -> u64 {
+        self.tasks.get(&tgid, 0).map_or(0, |task| task.lost)
+    }
+
+    /// How full the maps are. It walks them: meant for a slow cadence.
+    #[must_use]
+    pub fn fullness(&self) -> Fullness {
+        let usage = |count: usize, max: u32| Usage {
+            // The walk may start again and see an entry twice.
+            used: u32::try_from(count).unwrap_or(max).min(max),
+            max,
+        };
+        let (tasks, connections) = (self.options.max_tasks, self.options.max_connections);
+        Fullness {
+            tasks: usage(self.tasks.keys().take(tasks as usize).count(), tasks),
+            connections: usage(self.connections.keys().take(connections as usize).count(), connections),
+        }
+    }
+}
+
+fn drain_ring(ring: &mut RingBuf<MapData>, undecodable: &mut u64, mut take: impl FnMut(&[u8]) -> bool) -> usize {
+    let mut taken = 0;
+    for _ in 0..DRAIN_LIMIT {
+        let Some(record) = ring.next() else {
+            break;
+        };
+        if take(&record) {
+            taken += 1;
+        } else {
+            *undecodable += 1;
+        }
+    }
+    taken
+}
+
+fn ignore_absent(map: &'static str, result: Result<(), MapError>) -> Result<(), ProbeError> {
+    match result {
+        Err(source) if os_error(&source) != Some(libc::ENOENT) => Err(ProbeError::Map { map, source }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: LoaderOptions) -> Option<&'static str> {
+        match options.validate() {
+            Err(LoadError::Options { option, .. }) => Some(option),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn sizes_outside_their_bounds_are_refused_by_name() {
+        let valid = LoaderOptions::default();
+        assert_eq!(refused(valid), None);
+        for ring_bytes in [0, 2048, 5000, (1 << 30) + 1, 1 << 31] {
+            assert_eq!(refused(LoaderOptions { ring_bytes, ..valid }), Some("ring_bytes"));
+        }
+        for max_tasks in [0, 65_537] {
+            assert_eq!(refused(LoaderOptions { max_tasks, ..valid }), Some("max_tasks"));
+        }
+        for max_connections in [0, (1 << 20) + 1] {
+            assert_eq!(
+                refused(LoaderOptions {
+                    max_connections,
+                    ..valid
+                }),
+                Some("max_connections")
+            );
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The page `/metrics`: the same request numbers that go out over OTLP, and what the worker says about itself.
+
+mod text;
+
+use shoalwatch_pipeline::{
+    loss::Stage,
+    red::{BOUNDS_SECONDS, Histogram},
+};
+
+use crate::{
+    counters::Counters,
+    health::Health,
+    in_force::InForce,
+    loader::Stat,
+    requests::{Numbers, SeriesAttributes},
+};
+use text::Page;
+
+/// Renders everything of one moment.
+pub(crate) fn page(numbers: &Numbers, counters: &Counters, health: &Health, in_force: Option<&InForce>) -> String {
+    let mut page = Page::default();
+    requests(&mut page, numbers);
+    slis(&mut page, numbers);
+    losses(&mut page, numbers, counters);
+    kernel(&mut page, numbers);
+    fullness(&mut page, numbers);
+    config(&mut page, in_force);
+    for (count, value) in counters.iter() {
+        page.head(count.metric(), "counter", count.help());
+        page.sample(count.metric(), count.labels(), value);
+    }
+    page.head("shoalwatch_probes_info", "gauge", "Whether the eBPF probes are loaded");
+    page.sample("shoalwatch_probes_info", &[("state", health.probes())], 1);
+    page.finish()
+}
+
+const REQUESTS: &str = "http_server_request_duration_seconds";
+
+fn requests(page: &mut Page, numbers: &Numbers) {
+    page.head(REQUESTS, "histogram", "Duration of HTTP server requests");
+    for service in &numbers.services {
+        let owner: Vec<_> = service.resource.iter().map(|(name, value)| (label_name(name), value)).collect();
+        for series in &service.series {
+            let own = series.attributes.as_ref().map(series_labels);
+            let own = own.unwrap_or_else(|| vec![("otel_metric_overflow", "true".to_owned())]);
+            let owner = owner.iter().map(|(name, value)| (name.as_str(), *value));
+            let own = own.iter().map(|(name, value)| (*name, value.as_str()));
+            histogram(page, &owner.chain(own).collect::<Vec<_>>(), &series.histogram);
+        }
+    }
+    if let Some(overflow) = &numbers.overflow {
+        histogram(page, &[("otel_metric_overflow", "true")], overflow);
+    }
+}
+
+fn series_labels(series: &SeriesAttributes) -> Vec<(&'static str, String)> {
+    let mut labels = vec![
+        ("http_request_method", series.method.to_owned()),
+        ("http_response_status_code", series.status.to_string()),
+        ("url_scheme", "http".to_owned()),
+    ];
+    if let Some(route) = &series.route {
+        labels.push(("http_route", route.to_string()));
+    }
+    if series.is_error() {
+        labels.push(("error_type", series.status.to_string()));
+    }
+    labels
+}
+
+/// Prometheus counts every bucket with those below it.
+fn histogram(page: &mut Page, labels: &[(&str, &str)], histogram: &Histogram) {
+    let mut below = 0;
+    let bounds = BOUNDS_SECONDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+    for (bound, count) in bounds.zip(histogram.buckets()) {
+        below += count;
+        let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+        page.sample("http_server_request_duration_seconds_bucket", &labels, below);
+    }
+    page.sample("http_server_request_duration_seconds_sum", labels, histogram.sum_seconds());
+    page.sample("http_server_request_duration_seconds_count", labels, below);
+}
+
+/// `k8s.pod.name` becomes `k8s_pod_name`, as the OpenTelemetry exporter for Prometheus does it.
+fn label_name(attribute: &str) -> String {
+    let valid = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
+    let name: String = attribute.chars().map(valid).collect();
+    if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name }
+}
+
+fn slis(page: &mut Page, numbers: &Numbers) {
+    page.head("shoalwatch_sli_requests_total", "counter", "Requests as SLIs judged them, since the worker's start");
+    for row in &numbers.slis {
+        for (result, count) in [("good", row.good), ("bad", row.bad), ("incomplete", row.incomplete)] {
+            let labels = [("sli", row.sli.as_ref()), ("revision", row.revision.as_ref()), ("result", result)];
+            page.sample("shoalwatch_sli_requests_total", &labels, count);
+        }
+    }
+    page.head("shoalwatch_sli_pods", "gauge", "Pods under observation for an SLI, and those of them that ever answered badly");
+    for row in &numbers.slis {
+        for (state, count) in [("observed", row.pods), ("bad", row.bad_pods)] {
+            let labels = [("sli", row.sli.as_ref()), ("revision", row.revision.as_ref()), ("state", state)];
+            page.sample("shoalwatch_sli_pods", &labels, u64::from(count));
+        }
+    }
+}
+
+fn losses(page: &mut Page, numbers: &Numbers, counters: &Counters) {
+    const NAME: &str = "shoalwatch_lost_total";
+    page.head(NAME, "counter", "What was lost, by stage and reason");
+    // The kernel tells its own reasons, more finely.
+    for (loss, count) in counters.losses.iter().filter(|(loss, _)| loss.stage() != Stage::Kernel) {
+        page.sample(NAME, &[("stage", loss.stage().as_str()), ("reason", loss.reason())], count);
+    }
+    for (stat, count) in numbers.kernel.iter().filter(|(stat, _)| is_loss(*stat)) {
+        page.sample(NAME, &[("stage", "kernel"), ("reason", stat.name())], count);
+    }
+    page.sample(NAME, &[("stage", "kernel"), ("reason", "undecodable")], numbers.kernel.undecodable);
+    page.head("shoalwatch_overflowed_requests_total", "counter", "Requests counted without what there was no room for");
+    page.sample("shoalwatch_overflowed_requests_total", &[("bound", "series")], numbers.overflowed);
+    page.sample("shoalwatch_overflowed_requests_total", &[("bound", "routes")], numbers.routes_refused);
+}
+
+const fn is_loss(stat: Stat) -> bool {
+    !matches!(stat, Stat::Requests | Stat::Events)
+}
+
+fn kernel(page: &mut Page, numbers: &Numbers) {
+    const NAME: &str = "shoalwatch_kernel_requests_total";
+    page.head(NAME, "counter", "Requests as the eBPF programs saw them");
+    for (step, stat) in [("begun", Stat::Requests), ("answered", Stat::Events)] {
+        page.sample(NAME, &[("step", step)], numbers.kernel.get(stat));
+    }
+}
+
+fn fullness(page: &mut Page, numbers: &Numbers) {
+    page.head("shoalwatch_used", "gauge", "Entries in use of everything that has a maximum");
+    for gauge in &numbers.gauges {
+        page.sample("shoalwatch_used", &[("of", gauge.name)], gauge.used as u64);
+    }
+    page.head("shoalwatch_capacity", "gauge", "The maximum of everything that has one");
+    for gauge in &numbers.gauges {
+        page.sample("shoalwatch_capacity", &[("of", gauge.name)], gauge.max as u64);
+    }
+}
+
+fn config(page: &mut Page, in_force: Option<&InForce>) {
+    page.head("shoalwatch_config_info", "gauge", "The configuration in force");
+    let Some(in_force) = in_force else { return };
+    let version = in_force.version.clone().unwrap_or_default();
+    page.sample(
+        "shoalwatch_config_info",
+        &[("term", version.term.to_string().as_str()), ("hash", &version.hash)],
+        1,
+    );
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+//! The event loop: one thread that owns everything a request changes.
+//!
+//! It fetches the kernel's records at least every [`TICK`], and at once when it is sent a command; so nothing is shared, nothing is
+//! locked, and a configuration is in force from one request to the next.
+
+mod clock;
+mod held;
+mod kernel;
+mod numbers;
+mod observer;
+mod processes;
+mod services;
+mod span;
+mod traffic;
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle, Thread},
+    time::Duration,
+};
+
+use shoalwatch_pipeline::{loss::Loss, sli::Report};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+pub(crate) use clock::Now;
+pub(crate) use kernel::{Blind, Kernel};
+pub(crate) use numbers::{Numbers, Series, SeriesAttributes, ServiceNumbers};
+pub(crate) use traffic::KeptSpan;
+
+use crate::{
+    counters::Counters,
+    discovery::{Exits, ProcFs},
+    enrichment::PodIndex,
+    in_force::InForce,
+};
+use held::Held;
+use observer::Observer;
+use processes::Processes;
+use services::Services;
+use traffic::Traffic;
+
+/// The longest time that a record waits in the ring.
+const TICK: Duration = Duration::from_millis(10);
+/// How often `/proc` is looked at for what the kernel's news missed.
+const RESCAN_NS: u64 = 5_000_000_000;
+/// The same where the kernel cannot tell all news: without tracefs, servers that fork workers are found only so.
+const FAST_RESCAN_NS: u64 = 250_000_000;
+/// How often the kernel's losses are attributed.
+const LOSSES_NS: u64 = 1_000_000_000;
+/// Commands that wait at most; their senders wait then.
+const COMMANDS: usize = 64;
+
+/// What the rest of the worker asks of the loop.
+enum Command {
+    Configure(Arc<InForce>, oneshot::Sender<()>),
+    Pods(PodIndex),
+    Numbers(oneshot::Sender<Numbers>),
+    Report(oneshot::Sender<TimedReport>),
+    Acknowledge(u64),
+    ReportAllAgain,
+    Stop(oneshot::Sender<()>),
+}
+
+/// A report with the age of its newest count.
+#[derive(Debug)]
+pub(crate) struct TimedReport {
+    pub(crate) report: Report,
+    pub(crate) age: Duration,
+}
+
+/// The loop's thread ended, which only a fault in it can do before the worker stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event loop ended: restart the worker, and report the panic in its log")]
+pub(crate) struct LoopEnded;
+
+/// How the loop is started.
+pub(crate) struct Setup {
+    pub(crate) kernel: Box<dyn Kernel>,
+    pub(crate) proc_fs: ProcFs,
+    pub(crate) node_name: String,
+    /// Whether pods will be told of.
+    pub(crate) kubernetes: bool,
+    pub(crate) max_services: usize,
+    /// Where kept spans go; absent: they are not made.
+    pub(crate) spans: Option<mpsc::Sender<Vec<KeptSpan>>>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// The way to a running loop.
+#[derive(Clone, Debug)]
+pub(crate) struct EventLoop {
+    commands: mpsc::Sender<Command>,
+    thread: Thread,
+}
+
+impl EventLoop {
+    /// Starts the thread. It ends after [`stop`](Self::stop).
+    pub(crate) fn start(setup: Setup) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let exits = Exits::new()?;
+        let join = thread::Builder::new()
+            .name("events".to_owned())
+            .spawn(move || Runner::new(setup, exits, receiver).run())?;
+        let thread = join.thread().clone();
+        Ok((Self { commands, thread }, join))
+    }
+
+    /// Returns when the next request is judged by it.
+    pub(crate) async fn configure(&self, in_force: Arc<InForce>) -> Result<(), LoopEnded> {
+        self.ask(|reply| Command::Configure(in_force, reply)).await
+    }
+
+    /// The node's pods, all of them.
+    pub(crate) async fn pods(&self, pods: PodIndex) -> Result<(), LoopEnded> {
+        self.send(Command::Pods(pods)).await
+    }
+
+    pub(crate) async fn numbers(&self) -> Result<Numbers, LoopEnded> {
+        self.ask(Command::Numbers).await
+    }
+
+    /// The SLI rows that changed since the last acknowledged report.
+    pub(crate) async fn report(&self) -> Result<TimedReport, LoopEnded> {
+        self.ask(Command::Report).await
+    }
+
+    pub(crate) async fn acknowledge(&self, sequence: u64) -> Result<(), LoopEnded> {
+        self.send(Command::Acknowledge(sequence)).await
+    }
+
+    /// For an operator that may know nothing yet.
+    pub(crate) async fn report_all_again(&self) -> Result<(), LoopEnded> {
+        self.send(Command::ReportAllAgain).await
+    }
+
+    /// Returns after the last records were taken and the last spans handed on.
+    pub(crate) async fn stop(&self) -> Result<(), LoopEnded> {
+        self.ask(Command::Stop).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, LoopEnded> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_dropped| LoopEnded)
+    }
+
+    async fn send(&self, command: Command) -> Result<(), LoopEnded> {
+        self.commands.send(command).await.map_err(|_closed| LoopEnded)?;
+        self.thread.unpark();
+        Ok(())
+    }
+}
+
+/// The thread's own part.
+struct Runner {
+    observer: Observer,
+    commands: mpsc::Receiver<Command>,
+    spans: Option<mpsc::Sender<Vec<KeptSpan>>>,
+    next_rescan: u64,
+    next_losses: u64,
+}
+
+impl Runner {
+    fn new(setup: Setup, exits: Exits, commands: mpsc::Receiver<Command>) -> Self {
+        let traffic = Traffic::new(Arc::clone(&setup.counters), setup.max_services, setup.spans.is_some());
+        Self {
+            observer: Observer {
+                kernel: setup.kernel,
+                exits,
+                proc_fs: setup.proc_fs,
+                node_name: setup.node_name.into(),
+                in_force: Arc::default(),
+                pods: None,
+                kubernetes: setup.kubernetes,
+                processes: Processes::default(),
+                services: Services::new(setup.max_services),
+                held: Held::default(),
+                traffic,
+                counters: setup.counters,
+            },
+            commands,
+            spans: setup.spans,
+            next_rescan: 0,
+            next_losses: 0,
+        }
+    }
+
+    fn run(mut self) {
+        loop {
+            thread::park_timeout(TICK);
+            // The records that wait were made under the configuration that is in force until now.
+            self.tick();
+            let stopped = self.obey();
+            if let Some(stopped) = stopped {
+                self.finish();
+                // Nobody waits any more: there is nobody to tell.
+                let _unheard = stopped.send(());
+                return;
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = Now::read();
+        let observer = &mut self.observer;
+        observer.take_news(now);
+        // Ends are read before the ring is, and obeyed after: by then their last requests were taken.
+        let ended = observer.exits.ended().unwrap_or_else(|error| {
+            warn!(%error, "ends of processes cannot be read");
+            Vec::new()
+        });
+        observer.take_requests(now);
+        observer.end_all(&ended, now);
+        observer.settle_pending(now);
+        if now.monotonic_ns >= self.next_rescan {
+            let pause = if observer.kernel.tells_all_news() { RESCAN_NS } else { FAST_RESCAN_NS };
+            self.next_rescan = now.monotonic_ns + pause;
+            observer.rescan(now);
+        }
+        if now.monotonic_ns >= self.next_losses {
+            self.next_losses = now.monotonic_ns + LOSSES_NS;
+            observer.attribute_losses(now);
+        }
+        self.hand_on_spans(now, false);
+    }
+
+    /// Full batches, and those that waited for long enough. What the exporter has no room for stays in the buffer.
+    fn hand_on_spans(&mut self, now: Now, all: bool) {
+        let (Some(buffer), Some(exporter)) = (&mut self.observer.traffic.spans, &self.spans) else { return };
+        while let Ok(slot) = exporter.try_reserve() {
+            let mut batch = Vec::new();
+            let due = if all {
+                buffer.take_any(&mut batch)
+            } else {
+                buffer.take_due(now.monotonic_ns, &mut batch)
+            };
+            if !due {
+                return;
+            }
+            slot.send(batch);
+        }
+    }
+
+    /// Returns whom to tell when the loop has to stop.
+    fn obey(&mut self) -> Option<oneshot::Sender<()>> {
+        while let Ok(command) = self.commands.try_recv() {
+            let now = Now::read();
+            let observer = &mut self.observer;
+            // Whoever asked and went away does not mind that the answer is lost.
+            match command {
+                Command::Configure(in_force, reply) => {
+                    observer.configure(in_force, now);
+                    let _unheard = reply.send(());
+                }
+                Command::Pods(pods) => observer.set_pods(pods, now),
+                Command::Numbers(reply) => {
+                    let _unheard = reply.send(observer.numbers(now));
+                }
+                Command::Report(reply) => {
+                    let _unheard = reply.send(observer.traffic.timed_report(now));
+                }
+                Command::Acknowledge(sequence) => observer.traffic.slis.acknowledge(sequence),
+                Command::ReportAllAgain => observer.traffic.slis.report_all_again(),
+                Command::Stop(reply) => return Some(reply),
+            }
+        }
+        None
+    }
+
+    fn finish(&mut self) {
+        let now = Now::read();
+        self.observer.take_requests(now);
+        self.hand_on_spans(now, true);
+        if let Some(buffer) = &mut self.observer.traffic.spans {
+            buffer.discard(Loss::QueueShutdown, &self.observer.counters.losses);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A snapshot of all numbers, taken between two requests: what OTLP and Prometheus both tell.
+
+use std::{collections::HashMap, sync::Arc};
+
+use shoalwatch_pipeline::{
+    red::{Histogram, SeriesId},
+    request::{Method, RouteId, ServiceId},
+    routes::RouteTable,
+    sli::ReportRow,
+};
+
+use super::{clock::Now, held::Held, observer::Observer, processes};
+use crate::{
+    enrichment::Resource,
+    loader::{Fullness, Stats},
+};
+
+/// All numbers of one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    /// Nanoseconds since the Unix epoch.
+    pub(crate) at_ns: u64,
+    pub(crate) services: Vec<ServiceNumbers>,
+    /// Requests of services that were too many to have an overflow series of their own.
+    pub(crate) overflow: Option<Histogram>,
+    /// Every row of the SLIs in force.
+    pub(crate) slis: Vec<ReportRow>,
+    pub(crate) kernel: Stats,
+    pub(crate) gauges: Vec<Gauge>,
+    /// Requests that went to an overflow series, and requests whose route had no room.
+    pub(crate) overflowed: u64,
+    pub(crate) routes_refused: u64,
+}
+
+/// The series of one resource.
+#[derive(Debug)]
+pub(crate) struct ServiceNumbers {
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) series: Vec<Series>,
+}
+
+/// One series of `http.server.request.duration`.
+#[derive(Debug)]
+pub(crate) struct Series {
+    /// Absent: the service's overflow series.
+    pub(crate) attributes: Option<SeriesAttributes>,
+    pub(crate) histogram: Histogram,
+}
+
+/// What tells a series of one resource from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SeriesAttributes {
+    /// Absent: the path was not seen whole, or there were too many.
+    pub(crate) route: Option<Box<str>>,
+    pub(crate) method: &'static str,
+    pub(crate) status: u16,
+}
+
+/// How full something bounded is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gauge {
+    pub(crate) name: &'static str,
+    pub(crate) used: usize,
+    pub(crate) max: usize,
+}
+
+impl SeriesAttributes {
+    /// 5xx: the server's fault.
+    pub(crate) const fn is_error(&self) -> bool {
+        matches!(self.status, 500..=599)
+    }
+}
+
+impl Observer {
+    pub(super) fn numbers(&mut self, now: Now) -> Numbers {
+        let slis = self.traffic.sli_rows();
+        let mut services: HashMap<ServiceId, ServiceNumbers> = HashMap::new();
+        let mut overflow = None;
+        for (id, histogram) in self.traffic.red.iter() {
+            let (service, attributes) = match id {
+                SeriesId::Overflow => {
+                    overflow = Some(histogram.clone());
+                    continue;
+                }
+                SeriesId::ServiceOverflow(service) => (service, None),
+                SeriesId::Series(key) => {
+                    let route = route_name(&self.traffic.routes, key.service, key.route);
+                    let attributes = SeriesAttributes {
+                        route,
+                        method: Method::as_str(key.method),
+                        status: key.status.code(),
+                    };
+                    (key.service, Some(attributes))
+                }
+            };
+            let Some(known) = self.services.get(service) else { continue };
+            let numbers = services.entry(service).or_insert_with(|| ServiceNumbers {
+                resource: Arc::clone(&known.identity.resource),
+                series: Vec::new(),
+            });
+            numbers.series.push(Series {
+                attributes,
+                histogram: histogram.clone(),
+            });
+        }
+        Numbers {
+            at_ns: now.unix_ns,
+            services: services.into_values().collect(),
+            overflow,
+            slis,
+            kernel: self.kernel.stats(),
+            gauges: self.gauges(self.kernel.fullness()),
+            overflowed: self.traffic.red.overflowed(),
+            routes_refused: self.traffic.routes.refused(),
+        }
+    }
+
+    fn gauges(&self, kernel: Fullness) -> Vec<Gauge> {
+        let gauge = |name, used, max| Gauge { name, used, max };
+        let traffic = &self.traffic;
+        let mut gauges = vec![
+            gauge("kernel_tasks", kernel.tasks.used as usize, kernel.tasks.max as usize),
+            gauge("kernel_connections", kernel.connections.used as usize, kernel.connections.max as usize),
+            gauge("processes", self.processes.len(), processes::MAX_PROCESSES),
+            gauge("services", self.services.len(), self.services.max()),
+            gauge("held_requests", self.held.len(), Held::max()),
+            gauge("series", traffic.red.len(), traffic.red.limits().series),
+            gauge("routes_of_one_service", traffic.routes.fullest(), traffic.routes.limits().per_service),
+            gauge("sli_rows", traffic.slis.rows(), traffic.slis.limits().rows),
+        ];
+        if let Some(spans) = &traffic.spans {
+            gauges.push(gauge("span_queue", spans.len(), spans.capacity()));
+        }
+        gauges
+    }
+}
+
+fn route_name(routes: &RouteTable, service: ServiceId, route: RouteId) -> Option<Box<str>> {
+    (route != RouteId::OTHER).then(|| routes.name(service, route).into())
+}

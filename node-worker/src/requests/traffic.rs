@@ -1,0 +1,273 @@
+//! From one record of the ring to numbers and spans.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use shoalwatch_pipeline::{
+    batch::{BatchBuffer, BatchLimits},
+    ids::IdSource,
+    loss::Loss,
+    red::{RedLimits, RedMetrics},
+    request::{Request, RouteId, ServiceId, Status, Trace},
+    routes::{RouteLimits, RouteTable},
+    sampler::{Decision, DropReason, Sampler, Verdict},
+    sli::{Counted, Report, ReportRow, SliCounters, SliLimits},
+};
+use shoalwatch_protocols::{
+    http1::{NotHttp, RequestHead, parse_head},
+    route::{self, OTHER},
+    trace_context::{Threshold, TraceParent},
+};
+
+use super::{
+    TimedReport,
+    clock::Now,
+    services::{Service, Services},
+    span,
+};
+use crate::{
+    counters::{Count, Counters},
+    enrichment::Resource,
+    in_force::InForce,
+    loader::RequestEvent,
+};
+
+/// A span that waits for its export, with whose it is.
+#[derive(Debug)]
+pub(crate) struct KeptSpan {
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) span: Span,
+}
+
+/// The state that requests change.
+pub(super) struct Traffic {
+    counters: Arc<Counters>,
+    ids: IdSource,
+    pub(super) routes: RouteTable,
+    pub(super) red: RedMetrics,
+    pub(super) slis: SliCounters,
+    /// Monotonic time of the newest count of any SLI.
+    counted_ns: u64,
+    /// The latest of every row, as reports told it.
+    sli_rows: BTreeMap<(Arc<str>, Arc<str>), ReportRow>,
+    samplers: Vec<(Box<str>, Sampler)>,
+    /// Absent where nobody takes spans.
+    pub(super) spans: Option<BatchBuffer<KeptSpan>>,
+    template: String,
+}
+
+impl Traffic {
+    pub(super) fn new(counters: Arc<Counters>, max_services: usize, with_spans: bool) -> Self {
+        let red = RedLimits {
+            services: max_services,
+            ..RedLimits::default()
+        };
+        let routes = RouteLimits {
+            services: max_services,
+            ..RouteLimits::default()
+        };
+        Self {
+            counters,
+            ids: IdSource::new(rand::random()),
+            routes: RouteTable::new(routes),
+            red: RedMetrics::new(red),
+            slis: SliCounters::new(SliLimits::default()),
+            counted_ns: 0,
+            sli_rows: BTreeMap::new(),
+            samplers: Vec::new(),
+            spans: with_spans.then(|| BatchBuffer::new(BatchLimits::default())),
+            template: String::with_capacity(route::MAX_TEMPLATE),
+        }
+    }
+
+    /// From the next request on. What a policy's limit let through already stays used.
+    pub(super) fn configure(&mut self, in_force: &InForce, now: Now) {
+        let mut old: HashMap<_, _> = std::mem::take(&mut self.samplers).into_iter().collect();
+        self.samplers = in_force
+            .policies()
+            .map(|named| {
+                let policy = named.policy.clone();
+                let sampler = match old.remove(&named.id) {
+                    Some(mut sampler) => {
+                        sampler.replace(policy, now.monotonic_ns);
+                        sampler
+                    }
+                    None => Sampler::new(policy, now.monotonic_ns),
+                };
+                (named.id.clone(), sampler)
+            })
+            .collect();
+        self.slis.configure(in_force.sli_definitions());
+        let ids: Vec<_> = in_force.sli_definitions().map(|sli| sli.id).collect();
+        self.sli_rows.retain(|(id, _), _| ids.contains(id));
+    }
+
+    /// Counts and judges one request of a service.
+    pub(super) fn take(&mut self, event: &RequestEvent<'_>, id: ServiceId, service: &Service, now: Now) {
+        let head = match parse_head(event.head) {
+            Ok(head) => head,
+            Err(error) => return self.count_not_http(error),
+        };
+        if let Some(kind) = unjudged(&head) {
+            return self.counters.one(kind);
+        }
+        let Some(status) = Status::new(event.status) else {
+            return self.counters.losses.add(Loss::BadStatus, 1);
+        };
+        let mut template = std::mem::take(&mut self.template);
+        let route = self.route(id, &head, &mut template);
+        let parent = head.traceparent.and_then(|value| TraceParent::parse(value).ok());
+        let request = Request {
+            service: id,
+            start_ns: now.unix(event.start_ns),
+            end_ns: now.unix(event.end_ns),
+            method: head.method,
+            route,
+            template: &template,
+            status,
+            trace: Trace::join(parent, head.tracestate.ot(), &mut self.ids),
+        };
+        self.red.record(&request);
+        self.judge(&request, service, event.end_ns);
+        if let Some(threshold) = self.sample(&request, service, now) {
+            self.keep(&request, &head, service, threshold, now);
+        }
+        self.template = template;
+    }
+
+    fn count_not_http(&self, error: NotHttp) {
+        let (count, loss) = match error {
+            NotHttp::Incomplete => (Count::NotHttpIncomplete, Loss::HeadCut),
+            NotHttp::Method => (Count::NotHttpMethod, Loss::NotHttp),
+            NotHttp::Target => (Count::NotHttpTarget, Loss::NotHttp),
+            NotHttp::Version => (Count::NotHttpVersion, Loss::NotHttp),
+            NotHttp::Http2 => (Count::NotHttpHttp2, Loss::NotHttp),
+        };
+        self.counters.one(count);
+        self.counters.losses.add(loss, 1);
+    }
+
+    /// A path that the window cut may be any longer one: its route is not known.
+    fn route(&mut self, service: ServiceId, head: &RequestHead<'_>, template: &mut String) -> RouteId {
+        if head.path_cut || head.path.is_empty() {
+            template.clear();
+            template.push_str(OTHER);
+            return RouteId::OTHER;
+        }
+        route::template_into(head.path, template);
+        self.routes.intern(service, template)
+    }
+
+    fn judge(&mut self, request: &Request<'_>, service: &Service, end_ns: u64) {
+        for row in &service.rows {
+            if matches!(self.slis.record(*row, service.pod, request), Counted::Good | Counted::Bad) {
+                self.counted_ns = self.counted_ns.max(end_ns);
+            }
+        }
+    }
+
+    /// With which threshold the request is kept, if it is. A policy that only runs dry passes it on to the next.
+    #[expect(clippy::option_option, reason = "the sampler's own distinction: kept, and whether with a known threshold")]
+    fn sample(&mut self, request: &Request<'_>, service: &Service, now: Now) -> Option<Option<Threshold>> {
+        for policy in &service.policies {
+            let Some((_, sampler)) = self.samplers.get_mut(*policy) else { continue };
+            let verdict = sampler.decide(request, now.monotonic_ns);
+            self.counters.one(decided(&verdict));
+            match verdict.in_force {
+                Decision::Keep { threshold } => return Some(threshold),
+                Decision::Drop {
+                    reason: DropReason::DryRun,
+                } => {}
+                Decision::Drop { reason } => {
+                    self.counters.losses.add(Loss::RateLimited, (reason == DropReason::RateLimited).into());
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    fn keep(
+        &mut self,
+        request: &Request<'_>,
+        head: &RequestHead<'_>,
+        service: &Service,
+        threshold: Option<Threshold>,
+        now: Now,
+    ) {
+        let Some(spans) = &mut self.spans else { return };
+        let kept = KeptSpan {
+            resource: Arc::clone(&service.identity.resource),
+            span: span::span(request, head, self.ids.span_id(), threshold),
+        };
+        spans.push(kept, now.monotonic_ns, &self.counters.losses);
+    }
+
+    /// Forgets what belongs to services that are gone.
+    pub(super) fn forget(&mut self, services: &[ServiceId]) {
+        for service in services {
+            self.red.remove_service(*service);
+            self.routes.remove_service(*service);
+        }
+    }
+
+    /// Requests of a service that were lost in the kernel: they are good for no SLI.
+    pub(super) fn lose(&mut self, services: &Services, service: ServiceId, lost: u64, now: Now) {
+        let Some(service) = services.get(service).filter(|_| lost > 0) else { return };
+        for row in &service.rows {
+            self.slis.lose(*row, lost);
+            self.counted_ns = now.monotonic_ns;
+        }
+    }
+
+    /// What changed since the operator last acknowledged, with the age of its newest count.
+    pub(super) fn timed_report(&mut self, now: Now) -> TimedReport {
+        let age = if self.counted_ns == 0 { 0 } else { now.monotonic_ns.saturating_sub(self.counted_ns) };
+        TimedReport {
+            report: self.report(),
+            age: Duration::from_nanos(age),
+        }
+    }
+
+    /// Each report also refreshes [`rows`](Self::rows).
+    fn report(&mut self) -> Report {
+        let report = self.slis.report();
+        for row in &report.rows {
+            self.sli_rows.insert((Arc::clone(&row.sli), Arc::clone(&row.revision)), row.clone());
+        }
+        report
+    }
+
+    /// Every row of the SLIs in force. Uses up a report's number, which the operator does not mind.
+    pub(super) fn sli_rows(&mut self) -> Vec<ReportRow> {
+        self.report();
+        self.sli_rows.values().cloned().collect()
+    }
+}
+
+/// Requests of the machinery around a service: its users never see them fail.
+fn unjudged(head: &RequestHead<'_>) -> Option<Count> {
+    match head.user_agent? {
+        agent if agent.starts_with(b"kube-probe/") => Some(Count::KubeProbe),
+        agent if agent.starts_with(b"Prometheus/") => Some(Count::PrometheusScrape),
+        _ => None,
+    }
+}
+
+const fn decided(verdict: &Verdict) -> Count {
+    match (verdict.in_force, verdict.would) {
+        (Decision::Keep { .. }, _) => Count::SpanKept,
+        (Decision::Drop { reason }, would) => match reason {
+            DropReason::Probability => Count::SpanProbability,
+            DropReason::Never => Count::SpanNever,
+            DropReason::Parent => Count::SpanParent,
+            DropReason::RateLimited => Count::SpanRateLimited,
+            DropReason::DryRun if would.is_keep() => Count::SpanDryRunKept,
+            DropReason::DryRun => Count::SpanDryRunDropped,
+        },
+    }
+}

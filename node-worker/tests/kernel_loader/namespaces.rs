@@ -1,0 +1,115 @@
+//! What the loader says where something is missing; each in namespaces of its own, so that the machine stays as it is.
+
+use std::process::Command;
+
+use shoalwatch_node_worker::loader::{Degraded, LoaderOptions, Probes};
+
+use crate::{
+    harness::{Outcome, turn},
+    scenario::{Scenario, seen},
+};
+
+/// The shell lines that give a test the tracing file system.
+pub(crate) const WITH_TRACEFS: &[&str] = &[
+    "unshare",
+    "--mount",
+    "--propagation=private",
+    "sh",
+    "-ec",
+    "mount -t tracefs tracefs /sys/kernel/tracing; exec \"$@\"",
+    "sh",
+];
+const WITHOUT_TRACEFS: &[&str] = &[
+    "unshare",
+    "--mount",
+    "--propagation=private",
+    "sh",
+    "-ec",
+    "mount -t tmpfs none /sys/kernel/tracing; mount -t tmpfs none /sys/kernel/debug; exec \"$@\"",
+    "sh",
+];
+const OTHER_PIDS: &[&str] = &[
+    "unshare",
+    "--mount",
+    "--propagation=private",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+];
+const WITHOUT_RIGHTS: &[&str] = &["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+
+const INSIDE: &str = "SHOALWATCH_TEST_INSIDE";
+
+/// Runs the test of that name again below `wrapper`, and asserts that it succeeds there. Returns true inside, where the
+/// test's body belongs.
+pub(crate) fn alone(name: &str, wrapper: &[&str]) -> Outcome<bool> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Ok(true);
+    }
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(std::env::current_exe()?);
+    let output = command
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, "1")
+        .output()?;
+    let text = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
+    // A wrong name would run nothing and succeed.
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    Ok(false)
+}
+
+#[test]
+fn without_tracefs_requests_are_still_seen_and_the_loader_says_what_is_missing() {
+    let Some(_turn) = turn(&["unshare"]) else { return };
+    let name = "namespaces::without_tracefs_requests_are_still_seen_and_the_loader_says_what_is_missing";
+    if !alone(name, WITHOUT_TRACEFS).unwrap() {
+        return;
+    }
+    let mut scenario = Scenario::new().unwrap();
+    let degraded: Vec<_> = scenario.probes.degraded().iter().map(Degraded::category).collect();
+    assert_eq!(degraded, ["fork"]);
+    assert!(
+        scenario.probes.degraded()[0]
+            .to_string()
+            .contains("/sys/kernel/tracing")
+    );
+    let mut pair = scenario.connect().unwrap();
+    pair.exchange("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n")
+        .unwrap();
+    assert_eq!(scenario.drain(), [seen(200, "GET / HTTP/1.1\r\n\r\n")]);
+}
+
+#[test]
+fn in_a_pid_namespace_of_its_own_the_loader_says_that_nothing_will_be_attributed() {
+    let Some(_turn) = turn(&["unshare"]) else { return };
+    let name = "namespaces::in_a_pid_namespace_of_its_own_the_loader_says_that_nothing_will_be_attributed";
+    if !alone(name, OTHER_PIDS).unwrap() {
+        return;
+    }
+    let probes = Probes::load(&LoaderOptions::default()).unwrap();
+    assert!(
+        probes
+            .degraded()
+            .iter()
+            .any(|reason| reason.category() == "pid_namespace"),
+        "{probes:?}"
+    );
+}
+
+#[test]
+fn without_rights_the_loader_names_the_capabilities_that_it_needs() {
+    let Some(_turn) = turn(&["setpriv"]) else { return };
+    if !alone(
+        "namespaces::without_rights_the_loader_names_the_capabilities_that_it_needs",
+        WITHOUT_RIGHTS,
+    )
+    .unwrap()
+    {
+        return;
+    }
+    let error = Probes::load(&LoaderOptions::default()).unwrap_err();
+    assert_eq!(error.category(), "permission");
+    assert!(error.to_string().contains("CAP_BPF"), "{error}");
+}

@@ -1,0 +1,117 @@
+//! One resolution of a sliding history: buckets of one width, only the non-empty ones.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::{Counts, Millis};
+
+/// One non-empty bucket: 16 bytes, so that an SLO's history stays small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bucket {
+    /// Time since the epoch ÷ width.
+    pub(super) index: u32,
+    pub(super) good: u32,
+    pub(super) bad: u32,
+    pub(super) incomplete: u32,
+}
+
+/// Buckets of one width, in order of time, over at most `capacity` widths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Level {
+    pub(super) width: Duration,
+    pub(super) capacity: u32,
+    pub(super) buckets: VecDeque<Bucket>,
+}
+
+impl Level {
+    pub(super) fn new(width: Duration, capacity: u32) -> Self {
+        Self {
+            width,
+            capacity,
+            buckets: VecDeque::new(),
+        }
+    }
+
+    /// The longest window this level answers.
+    pub(super) fn span(&self) -> Duration {
+        // One bucket less: a window that begins inside a bucket touches one more than it is wide.
+        self.width * (self.capacity - 1)
+    }
+
+    pub(super) fn index(&self, at: Millis) -> u32 {
+        let width = i64::try_from(self.width.as_millis()).unwrap_or(i64::MAX);
+        u32::try_from(at.0.div_euclid(width)).unwrap_or(if at.0 < 0 { 0 } else { u32::MAX })
+    }
+
+    /// Adds counts that happened `at`; what is older than the level reaches, seen from its newest bucket, is not for it.
+    pub(super) fn add(&mut self, counts: Counts, at: Millis, now: Millis) {
+        self.drop_future(now);
+        let index = self.index(at);
+        let newest = self.buckets.back().map_or(index, |bucket| bucket.index.max(index));
+        let oldest = newest.saturating_sub(self.capacity - 1);
+        if index < oldest {
+            return;
+        }
+        while self.buckets.front().is_some_and(|bucket| bucket.index < oldest) {
+            self.buckets.pop_front();
+        }
+        let place = self.buckets.partition_point(|bucket| bucket.index < index);
+        match self.buckets.get_mut(place) {
+            Some(bucket) if bucket.index == index => bucket.add(counts),
+            _ => self.buckets.insert(place, Bucket::empty(index).with(counts)),
+        }
+    }
+
+    /// After the clock was set back, buckets of the false future would make everything new look too old to keep. A small step
+    /// is left alone: it catches up.
+    fn drop_future(&mut self, now: Millis) {
+        let latest = self.index(now).saturating_add(self.capacity / 10);
+        while self.buckets.back().is_some_and(|bucket| bucket.index > latest) {
+            self.buckets.pop_back();
+        }
+    }
+
+    /// The sum over the last `window`, its oldest bucket whole.
+    pub(super) fn sum(&self, window: Duration, now: Millis) -> Counts {
+        let last = self.index(now);
+        // A bucket belongs to the window if any of it lies after `now − window`.
+        let first = self.index(now.minus(window));
+        let start = self.buckets.partition_point(|bucket| bucket.index < first);
+        self.buckets
+            .range(start..)
+            .take_while(|bucket| bucket.index <= last)
+            .map(|bucket| bucket.counts())
+            .sum()
+    }
+}
+
+impl Bucket {
+    fn empty(index: u32) -> Self {
+        Self {
+            index,
+            good: 0,
+            bad: 0,
+            incomplete: 0,
+        }
+    }
+
+    fn with(mut self, counts: Counts) -> Self {
+        self.add(counts);
+        self
+    }
+
+    fn add(&mut self, counts: Counts) {
+        let add = |own: u32, more: u64| own.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        self.good = add(self.good, counts.good);
+        self.bad = add(self.bad, counts.bad);
+        self.incomplete = add(self.incomplete, counts.incomplete);
+    }
+
+    fn counts(self) -> Counts {
+        Counts {
+            good: self.good.into(),
+            bad: self.bad.into(),
+            incomplete: self.incomplete.into(),
+        }
+    }
+}

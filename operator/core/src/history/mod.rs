@@ -1,0 +1,228 @@
+//! What one SLO has seen: sliding windows over all revisions and over each.
+//!
+//! A series keeps the same counts at several resolutions; a window is answered by the finest level that reaches as far back:
+//!
+//! | bucket | reaches | answers windows to | error at the window's old edge |
+//! |---|---|---|---|
+//! | 1 s | 10 m | 10 m | 10 % of 10 s, 1.7 % of 1 m, 0.4 % of 5 m |
+//! | 10 s | 70 m | 69 m | 0.6 % of 30 m, 0.3 % of 1 h |
+//! | 1 m | 7 h | 6.9 h | 0.9 % of 2 h, 0.3 % of 6 h |
+//! | 10 m | 4 d | 95 h | 0.7 % of 24 h, 0.3 % of 3 d |
+//! | 1 h (aggregate only) | 92 d | 91 d | 0.2 % of 28 d |
+//!
+//! The oldest bucket of a window counts whole, so a window reaches back at least as long as asked and less than one bucket
+//! longer. A revision's window beyond 95 h is answered as 95 h.
+//!
+//! **Memory.** A non-empty bucket is 16 bytes: at most 68 KiB for the aggregate, 33 KiB for a revision, 8 revisions: 330 KiB
+//! for an SLO that never rests and never stops releasing; nothing for idle time. A bucket holds up to 2³² − 1 of each count
+//! (1.19 million requests a second for a whole hour) and saturates beyond.
+
+mod codec;
+mod level;
+mod revision;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use codec::CodecError;
+use level::Level;
+pub use revision::Totals;
+
+use crate::reports::{Difference, Placement};
+use crate::{Counts, Millis, Revision};
+
+/// Most revisions of one SLO; the one that has been silent longest makes room.
+pub const MAX_REVISIONS: usize = 8;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// {bucket width, buckets} of every series.
+const LEVELS: [(Duration, u32); 4] = [
+    (SECOND, 600),
+    (Duration::from_secs(10), 420),
+    (Duration::from_mins(1), 420),
+    (Duration::from_mins(10), 576),
+];
+/// The aggregate reaches over the longest rolling window.
+const LONGEST: (Duration, u32) = (Duration::from_hours(1), 2_208);
+
+/// The history of one SLO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    aggregate: Series,
+    revisions: BTreeMap<Revision, Kept>,
+    /// The oldest count ever recorded.
+    since: Option<Millis>,
+    evicted: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    series: Series,
+    totals: Totals,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Series {
+    levels: Vec<Level>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            aggregate: Series::aggregate(),
+            revisions: BTreeMap::new(),
+            since: None,
+            evicted: 0,
+        }
+    }
+}
+
+impl History {
+    /// Adds what is new. Counts of unknown time go to the long windows only.
+    pub fn record(&mut self, difference: &Difference, now: Millis) {
+        let (at, finest) = match difference.placement {
+            Placement::At(at) => (at, 0),
+            // From the 10-minute level on: what decides a rollback or a page in minutes must have a time.
+            Placement::Before(at) => (at, LEVELS.len() - 1),
+        };
+        self.since = Some(self.since.map_or(at, |since| since.min(at)));
+        self.aggregate.add(difference.counts, finest, at, now);
+        if !self.revisions.contains_key(&difference.revision) {
+            self.make_room();
+        }
+        let kept = self
+            .revisions
+            .entry(difference.revision.clone())
+            .or_insert_with(Kept::new);
+        kept.series.add(difference.counts, finest, at, now);
+        kept.totals.add(difference, at);
+    }
+
+    /// The sum over all revisions in the last `window`.
+    #[must_use]
+    pub fn window(&self, window: Duration, now: Millis) -> Counts {
+        self.aggregate.sum(window, now)
+    }
+
+    /// The sum over some revisions in the last `window`.
+    #[must_use]
+    pub fn window_of<'a>(
+        &self,
+        revisions: impl IntoIterator<Item = &'a Revision>,
+        window: Duration,
+        now: Millis,
+    ) -> Counts {
+        let kept = revisions
+            .into_iter()
+            .filter_map(|revision| self.revisions.get(revision));
+        kept.map(|kept| kept.series.sum(window, now)).sum()
+    }
+
+    /// What is known of some revisions since their first request.
+    #[must_use]
+    pub fn totals_of<'a>(&self, revisions: impl IntoIterator<Item = &'a Revision>) -> Totals {
+        let kept = revisions
+            .into_iter()
+            .filter_map(|revision| self.revisions.get(revision));
+        kept.fold(Totals::default(), |sum, kept| sum.merged(&kept.totals))
+    }
+
+    /// Begins a revision's totals anew: a release that comes back is judged by what it does now. Windows stay.
+    pub fn restart(&mut self, revision: &Revision) {
+        if let Some(kept) = self.revisions.get_mut(revision) {
+            // Not idle: it must not be the next to make room.
+            kept.totals = Totals {
+                last_at: kept.totals.last_at,
+                ..Totals::default()
+            };
+        }
+    }
+
+    /// Revisions with counts, by name.
+    pub fn revisions(&self) -> impl Iterator<Item = &Revision> {
+        self.revisions.keys()
+    }
+
+    /// When the oldest count happened; `None` before the first.
+    #[must_use]
+    pub fn since(&self) -> Option<Millis> {
+        self.since
+    }
+
+    /// Revisions that made room, for a metric. Their counts stay in the aggregate.
+    #[must_use]
+    pub fn evicted_revisions(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Bytes of buckets held, for a fullness metric.
+    #[must_use]
+    pub fn bucket_bytes(&self) -> usize {
+        let series = self
+            .revisions
+            .values()
+            .map(|kept| &kept.series)
+            .chain([&self.aggregate]);
+        series.map(Series::bytes).sum()
+    }
+
+    fn make_room(&mut self) {
+        while self.revisions.len() >= MAX_REVISIONS {
+            let idle = self.revisions.iter().min_by_key(|(_, kept)| kept.totals.last_at);
+            let Some(name) = idle.map(|(name, _)| name.clone()) else {
+                return;
+            };
+            self.revisions.remove(&name);
+            self.evicted += 1;
+        }
+    }
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self {
+            series: Series::of_revision(),
+            totals: Totals::default(),
+        }
+    }
+}
+
+impl Series {
+    fn of_revision() -> Self {
+        Self {
+            levels: LEVELS
+                .iter()
+                .map(|&(width, capacity)| Level::new(width, capacity))
+                .collect(),
+        }
+    }
+
+    fn aggregate() -> Self {
+        let levels = LEVELS.iter().chain([&LONGEST]);
+        Self {
+            levels: levels.map(|&(width, capacity)| Level::new(width, capacity)).collect(),
+        }
+    }
+
+    fn add(&mut self, counts: Counts, finest: usize, at: Millis, now: Millis) {
+        for level in self.levels.iter_mut().skip(finest) {
+            level.add(counts, at, now);
+        }
+    }
+
+    fn sum(&self, window: Duration, now: Millis) -> Counts {
+        let level = self
+            .levels
+            .iter()
+            .find(|level| level.span() >= window)
+            .or(self.levels.last());
+        level.map_or_else(Counts::default, |level| level.sum(window, now))
+    }
+
+    fn bytes(&self) -> usize {
+        self.levels
+            .iter()
+            .map(|level| level.buckets.len() * size_of::<level::Bucket>())
+            .sum()
+    }
+}

@@ -1,0 +1,18 @@
+//! What the nodes must do: sampling policies and indicators, compiled into one versioned plan.
+//!
+//! **Precedence.** Exactly one policy wins a pod, whole: of its own namespace before the root namespace, then the higher
+//! priority, then the older, then by name. The plan lists policies in that order, so a node takes the first that matches.
+//!
+//! **Version.** The SHA-256 of the plan's canonical encoding, under the leader's lease term: equal content has an equal hash,
+//! whatever the order in which objects arrived.
+
+mod canonical;
+mod model;
+mod plan;
+
+pub use model::{
+    HttpStatus, Limit, Operator, Policy, Probability, Requirement, Route, Rule, Selector, SliSpec, ValueError,
+};
+pub use plan::{
+    MAX_POLICIES, MAX_SLIS, NodePlan, Overridden, PlanError, PlannedPolicy, Scope, Version, compile, overridden,
+};

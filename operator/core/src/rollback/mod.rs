@@ -1,0 +1,44 @@
+//! Undoing a bad release, step by step, with a memory that survives crashes.
+//!
+//! ```text
+//!          rule filled              applied            ready, healthy        cool-down         cool-down
+//!  Idle ───────────────► Acting ────────────► Verifying ────────────► Latched ────► CoolingDown ────► Idle
+//!   ▲        conflict,     │                    │      └ deadline ► Failed             │
+//!   └────── forbidden ─────┘                    └ the bad release again: Acting, the third time Contested
+//! ```
+//!
+//! - **Acting**: the patch is on its way. After a conflict everything is observed and judged afresh; nothing is retried blindly.
+//! - **Verifying**: the good release's pods must be ready and its bad ratio below the threshold, over a whole short window, within
+//!   `verifyWithin`, else
+//!   **Failed**: somebody is paged and there is no second act.
+//! - **Latched**, for `cooldown` after the act: the same release applied again is undone on sight.
+//! - **`CoolingDown`**, for another `cooldown`: applied again it is judged like a new one, and earlier acts still count.
+//! - **Contested**: after two acts against one release it was applied a third time. The writer is named, nothing is done any
+//!   more until another release comes or this one is accepted.
+//!
+//! Another release than the two involved returns the machine to Idle from every state: a good next one goes through, a bad
+//! one is undone. What was undone is remembered apart from the state ([`Undone`]), so that going back and forth between
+//! releases does not reset the count.
+//!
+//! **Crashes.** The patch writes template and annotation `shoalwatch.dev/rollback` ([`RollbackRecord`]) in one transaction
+//! under a resourceVersion precondition. So either both are there or neither, and a patch decided on an old view cannot land
+//! twice. Whatever was persisted last, the next observation finds the record and takes it over before it decides anything.
+//!
+//! **Contract of the caller**: persist the machine when told so, execute effects in order, and feed a patch's result back
+//! before the next observation.
+
+mod decide;
+mod effect;
+mod machine;
+mod memory;
+mod readiness;
+mod settle;
+mod state;
+mod step;
+
+pub use effect::{Effect, EventReason, EventSeverity, Patch};
+pub use machine::{MAX_TIMELINE, Machine};
+pub use memory::{MAX_ACTS, MAX_UNDONE, Undone};
+pub use readiness::{Hold, Lock, lock_holder, readiness};
+pub use state::{Act, RollbackRecord, State, Step, TimelineRow};
+pub use step::{Input, Observation, PatchOutcome, Target, step};

@@ -1,0 +1,7 @@
+//! Releases come and go, and what is undone: the whole path against a simulated API server.
+
+mod crashes;
+mod escapes;
+mod properties;
+mod stories;
+mod world;

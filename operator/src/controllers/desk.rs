@@ -1,0 +1,544 @@
+//! The one task that owns every state.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Client;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::{counter::Counter, family::Family};
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use shoalwatch_core::Millis;
+use shoalwatch_core::policy::{self, Overridden, Scope};
+use shoalwatch_node_api::config::NodeConfig;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::Error;
+use super::keeper::{Keeper, Saves};
+use super::sampling_policy::compile::node_config;
+use super::sampling_policy::{Answers as NodeAnswers, Policies, Published};
+use super::slo::execute::{self, Hands, Outcome, Rollbacks};
+use super::slo::{Gauges, Samples, Slos, Surroundings, Todo};
+use super::world::watches::Failures;
+use super::world::{Change, Name, World};
+use crate::clock::SharedClock;
+use crate::distribution::{Delivery, Distribution, Fleet};
+use crate::events::Events;
+use crate::history::Opened;
+use crate::lease::Leadership;
+use crate::rollback::access::Answers;
+use crate::status::{Document, Key, Kind, Statuses, Urgency};
+
+/// How often every SLO is judged.
+const JUDGE_EVERY: Duration = Duration::from_millis(500);
+/// How often what changed is saved.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+/// How often silent workers are looked for.
+const FORGET_EVERY: Duration = Duration::from_mins(10);
+/// Changes and deliveries taken in at one go.
+const BATCH: usize = 256;
+/// Families of the controllers.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    pub(super) watches: Failures,
+    samples: Samples,
+    rollbacks: Rollbacks,
+    refused: Family<Refused, Counter>,
+    saves: Saves,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    kind: &'static str,
+    category: &'static str,
+}
+
+impl Metrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "watch_errors",
+            "Watches that failed and were started again",
+            metrics.watches.clone(),
+        );
+        registry.register(
+            "rollbacks",
+            "Acts against releases, by how they ended",
+            metrics.rollbacks.clone(),
+        );
+        registry.register(
+            "reconcile_errors",
+            "Specs that were refused, by kind and category",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "history_saves",
+            "Snapshots written to the history file",
+            metrics.saves.clone(),
+        );
+        registry.register_collector(Box::new(Gauges(metrics.samples.clone())));
+        metrics
+    }
+}
+
+/// What a desk is made of.
+pub(super) struct Parts {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    pub(super) distribution: Distribution,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) clock: SharedClock,
+    pub(super) events: Events,
+    pub(super) statuses: Statuses,
+    pub(super) opened: Opened,
+    pub(super) metrics: Metrics,
+}
+
+pub(super) struct Desk {
+    hands: Hands,
+    distribution: Distribution,
+    fleet: watch::Receiver<Arc<Fleet>>,
+    leadership: watch::Receiver<Leadership>,
+    clock: SharedClock,
+    statuses: Statuses,
+    metrics: Metrics,
+
+    world: World,
+    policies: Policies,
+    slos: Slos,
+    access: Answers,
+    published: Published,
+    /// Policies that never apply.
+    overridden: Vec<Overridden>,
+    /// Why the newest specs are not published.
+    unpublished: Option<String>,
+    last_config: Option<(Leadership, NodeConfig)>,
+    /// Policies or SLOs changed since they were looked at.
+    kinds_changed: bool,
+
+    keeper: Keeper,
+    tasks: JoinSet<Outcome>,
+    asking: BTreeSet<String>,
+    giving_back: BTreeSet<Name>,
+}
+
+impl Desk {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            client,
+            namespace,
+            distribution,
+            leadership,
+            clock,
+            events,
+            statuses,
+            opened,
+            metrics,
+        } = parts;
+        let mut opened = opened;
+        let reports = std::mem::take(&mut opened.saved.reports);
+        let saves = metrics.saves.clone();
+        let now = Millis(clock.now().as_millisecond());
+        let hands = Hands {
+            client,
+            events,
+            leadership: leadership.clone(),
+            home: namespace.into(),
+            rollbacks: metrics.rollbacks.clone(),
+        };
+        Self {
+            hands,
+            fleet: distribution.fleet(),
+            distribution,
+            leadership,
+            clock,
+            statuses,
+            metrics,
+            world: World::default(),
+            policies: Policies::default(),
+            slos: Slos::remembering(reports, now),
+            access: Answers::default(),
+            published: Published::default(),
+            overridden: Vec::new(),
+            unpublished: None,
+            last_config: None,
+            kinds_changed: true,
+            keeper: Keeper::new(opened, saves),
+            tasks: JoinSet::new(),
+            asking: BTreeSet::new(),
+            giving_back: BTreeSet::new(),
+        }
+    }
+
+    /// Runs until told to stop, or until something it needs is gone.
+    pub(super) async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<Change>,
+        mut deliveries: mpsc::Receiver<Delivery>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut judging = every(JUDGE_EVERY);
+        let (mut saving, mut forgetting) = (every(SAVE_EVERY), every(FORGET_EVERY));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                change = changes.recv() => {
+                    self.take_in(change.ok_or(Error::Watches)?);
+                    for _ in 1..BATCH {
+                        let Ok(change) = changes.try_recv() else { break };
+                        self.take_in(change);
+                    }
+                    self.follow_kinds();
+                }
+                delivery = deliveries.recv() => {
+                    let mut touched = self.ingest(delivery.ok_or(Error::Distribution)?);
+                    for _ in 1..BATCH {
+                        let Ok(delivery) = deliveries.try_recv() else { break };
+                        touched.extend(self.ingest(delivery));
+                    }
+                    self.judge(&touched.into_iter().collect::<Vec<_>>());
+                }
+                still_there = self.leadership.changed() => {
+                    still_there.map_err(|_closed| Error::Leadership)?;
+                    self.follow_leadership();
+                }
+                Some(outcome) = self.tasks.join_next() => self.outcome(outcome)?,
+                _ = judging.tick() => self.tick(),
+                _ = saving.tick() => self.save(),
+                _ = forgetting.tick() => self.slos.forget_silent_workers(self.now()),
+            }
+        }
+        self.save_last().await;
+        Ok(())
+    }
+
+    fn now(&self) -> Millis {
+        Millis(self.clock.now().as_millisecond())
+    }
+
+    fn leads(&self) -> bool {
+        self.leadership.borrow().leading
+    }
+
+    fn take_in(&mut self, change: Change) {
+        self.kinds_changed |= matches!(change, Change::Policy(_) | Change::Slo(_));
+        let now = self.now();
+        self.world.apply(change, now);
+    }
+
+    /// Looks at policies and SLOs again if any of them changed.
+    fn follow_kinds(&mut self) {
+        if !self.kinds_changed || !self.leads() || !self.world.kinds_synced() {
+            return;
+        }
+        self.kinds_changed = false;
+        let now = self.now();
+        let (objects, refused) = (self.objects(), self.refused());
+        let good = self.policies.observe(&self.world, &self.keeper.saved.specs);
+        self.keeper.keep(good);
+        let lost = self.keeper.lost;
+        let good = self.slos.observe(&self.world, &mut self.keeper.saved, lost, now);
+        self.keeper.keep(good);
+        self.count_refused(&refused);
+        let existing = self.objects();
+        if existing != objects {
+            let uids = existing.iter().map(|key| key.uid.clone()).collect();
+            self.keeper.forget_all_but(uids);
+            self.statuses.retain(&existing);
+        }
+        self.overridden = policy::overridden(&self.hands.home, &self.policies.in_force());
+        self.publish();
+        let names = self.slos.names();
+        self.show(&names);
+    }
+
+    /// Keys of all objects there are, sorted.
+    fn objects(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.policies.keys().chain(self.slos.keys()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    fn refused(&self) -> Vec<Refused> {
+        let of = |kind| move |category| Refused { kind, category };
+        self.policies
+            .invalid()
+            .map(of("SamplingPolicy"))
+            .chain(self.slos.invalid().map(of("SLO")))
+            .collect()
+    }
+
+    fn count_refused(&self, before: &[Refused]) {
+        let mut after = self.refused();
+        for known in before {
+            if let Some(place) = after.iter().position(|now| now == known) {
+                after.swap_remove(place);
+            }
+        }
+        for new in after {
+            self.metrics.refused.get_or_create(&new).inc();
+        }
+    }
+
+    /// Counts a delivery; only the leader does, and only then is it acknowledged.
+    fn ingest(&mut self, delivery: Delivery) -> BTreeSet<Name> {
+        // Before the SLOs are known their rows would be taken for garbage.
+        if !self.leads() || !self.world.kinds_synced() {
+            return BTreeSet::new();
+        }
+        let Delivery { node, report, done } = delivery;
+        let touched = self.slos.ingest(&node, report, self.now());
+        self.keeper.acknowledge(done);
+        touched
+    }
+
+    fn follow_leadership(&mut self) {
+        let leadership = *self.leadership.borrow_and_update();
+        info!(
+            leading = leadership.leading,
+            term = leadership.term,
+            "leadership changed"
+        );
+        if !leadership.leading {
+            self.tasks.abort_all();
+            self.tasks = JoinSet::new();
+            (self.asking, self.giving_back) = (BTreeSet::new(), BTreeSet::new());
+            self.slos.stand_down();
+            self.keeper.stand_down(&mut self.slos);
+        }
+        self.last_config = None;
+        self.kinds_changed = true;
+        self.follow_kinds();
+    }
+
+    /// Everything that time moves.
+    fn tick(&mut self) {
+        if !self.leads() || !self.world.kinds_synced() {
+            return;
+        }
+        self.follow_kinds();
+        self.ask_for_rights();
+        let names = self.slos.names();
+        self.judge(&names);
+        self.publish();
+        self.show_policies();
+        self.give_back_what_is_owed();
+        self.metrics.samples.take(&self.slos);
+    }
+
+    fn judge(&mut self, names: &[Name]) {
+        if names.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let fleet = Arc::clone(&self.fleet.borrow());
+        let around = Surroundings {
+            world: &self.world,
+            fleet: &fleet,
+            access: &self.access,
+            home: &self.hands.home,
+            unsaved: self.keeper.unsaved.as_deref(),
+        };
+        let todos = self.slos.evaluate(names, &around, now);
+        self.execute(&todos);
+        self.show(names);
+    }
+
+    fn execute(&mut self, todos: &[Todo]) {
+        for todo in todos {
+            let memory = if todo.acts() {
+                self.keeper.before_act(&self.slos)
+            } else {
+                None
+            };
+            execute::execute(todo, &self.hands, memory, &mut self.tasks);
+        }
+    }
+
+    fn show(&mut self, names: &[Name]) {
+        let now = self.now();
+        let fleet = Arc::clone(&self.fleet.borrow());
+        let around = Surroundings {
+            world: &self.world,
+            fleet: &fleet,
+            access: &self.access,
+            home: &self.hands.home,
+            unsaved: self.keeper.unsaved.as_deref(),
+        };
+        for planned in self.slos.plan(names, &around, now) {
+            let key = key(Kind::Slo, &planned.name, &planned.uid);
+            self.offer(key, &planned.status, planned.found, planned.urgency);
+        }
+    }
+
+    fn show_policies(&mut self) {
+        let fleet = Arc::clone(&self.fleet.borrow());
+        let answers = NodeAnswers {
+            fleet: &fleet,
+            published: &self.published,
+            desired: self.world.desired_workers(),
+            overridden: &self.overridden,
+            unpublished: self.unpublished.as_deref(),
+        };
+        let now = Time(Timestamp::from_millisecond(self.now().0).unwrap_or_default());
+        for planned in self.policies.plan(&answers, &now) {
+            let key = key(Kind::SamplingPolicy, &planned.name, &planned.uid);
+            self.offer(key, &planned.status, planned.found, planned.urgency);
+        }
+    }
+
+    fn offer(&self, key: Key, status: &impl Serialize, found: Option<serde_json::Value>, urgency: Urgency) {
+        match serde_json::to_value(status) {
+            Ok(status) => {
+                let document = Document { key, status, found };
+                self.statuses.offer(document, urgency);
+            }
+            Err(error) => error!(%error, "status not written as JSON"),
+        }
+    }
+
+    /// Tells the nodes what to do, if that changed.
+    fn publish(&mut self) {
+        let leadership = *self.leadership.borrow();
+        let (policies, slis) = (self.policies.in_force(), self.slos.slis());
+        let plan = match policy::compile(&self.hands.home, &policies, &slis, &Scope::All, leadership.term) {
+            Ok(plan) => plan,
+            Err(error) => {
+                if self.unpublished.is_none() {
+                    warn!(%error, "configuration not published");
+                }
+                self.unpublished = Some(error.to_string());
+                return;
+            }
+        };
+        self.unpublished = None;
+        let config = node_config(&plan);
+        let by_id = policies.into_iter().map(|policy| (policy.id(), policy)).collect();
+        let next = Some((leadership, config));
+        if next == self.last_config {
+            return;
+        }
+        if let Some((_, config)) = &next {
+            let version = self.distribution.publish(config.clone());
+            info!(
+                hash = version.hash,
+                term = version.term,
+                policies = config.policies.len(),
+                slis = config.slis.len(),
+                "configuration published"
+            );
+            self.published.remember(&version, &by_id);
+        }
+        self.last_config = next;
+    }
+
+    fn ask_for_rights(&mut self) {
+        let now = Instant::now();
+        for namespace in self.slos.enforced_namespaces() {
+            if self.access.is_stale(&namespace, now) && self.asking.insert(namespace.clone()) {
+                self.tasks.spawn(execute::ask(self.hands.client.clone(), namespace));
+            }
+        }
+    }
+
+    /// Finishes what an act left undone, this process's or an earlier one's.
+    fn give_back_what_is_owed(&mut self) {
+        for target in self.slos.targets() {
+            let owes = self.world.deployments.get(&target).is_some_and(|view| view.owes_fields);
+            if owes && !self.slos.is_acting_on(&target) {
+                self.give_back(target, None);
+            }
+        }
+    }
+
+    fn give_back(
+        &mut self,
+        target: Name,
+        before: Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry>>,
+    ) {
+        if self.giving_back.insert(target.clone()) {
+            self.tasks
+                .spawn(execute::give_back(self.hands.client.clone(), target, before));
+        }
+    }
+
+    fn outcome(&mut self, outcome: Result<Outcome, JoinError>) -> Result<(), Error> {
+        let now = self.now();
+        match outcome.map_err(Error::Task)? {
+            Outcome::Acted {
+                slo,
+                uid,
+                target,
+                outcome,
+                after,
+            } => {
+                if let Some(after) = after {
+                    let (found, before) = *after;
+                    self.world.refresh(&target, Some(found));
+                    self.give_back(target, Some(before));
+                }
+                let todo = self.slos.acted(&slo, &uid, outcome, now);
+                self.execute(&todo.into_iter().collect::<Vec<_>>());
+                self.show(&[slo]);
+            }
+            Outcome::Looked {
+                slo,
+                uid,
+                target,
+                found,
+            } => {
+                if let Ok(found) = found {
+                    self.world.refresh(&target, found.map(|found| *found));
+                }
+                self.slos.looked(&slo, &uid);
+                self.judge(&[slo]);
+            }
+            Outcome::Answered { namespace, allowed } => {
+                self.asking.remove(&namespace);
+                if let Some(allowed) = allowed {
+                    self.access.learn(&namespace, allowed, Instant::now());
+                }
+            }
+            Outcome::GaveBack { target } => {
+                self.giving_back.remove(&target);
+            }
+            Outcome::Saved { acknowledge, failed } => self.keeper.ended(&mut self.slos, acknowledge, failed),
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) {
+        if self.leads() {
+            self.keeper.save(&mut self.slos, &mut self.tasks);
+        }
+    }
+
+    async fn save_last(&mut self) {
+        self.tasks.shutdown().await;
+        if self.leads() {
+            self.keeper.save_last(&mut self.slos).await;
+        }
+    }
+}
+
+fn every(span: Duration) -> tokio::time::Interval {
+    let mut interval = interval(span);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+fn key(kind: Kind, name: &Name, uid: &str) -> Key {
+    Key {
+        kind,
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+        uid: uid.to_owned(),
+    }
+}

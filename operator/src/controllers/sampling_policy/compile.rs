@@ -1,0 +1,81 @@
+//! The plan of the nodes as the wire's configuration.
+
+use shoalwatch_core::policy::{self, HttpStatus, NodePlan, PlannedPolicy, SliSpec};
+use shoalwatch_node_api::config;
+
+/// One configuration for every node.
+pub(crate) fn node_config(plan: &NodePlan) -> config::NodeConfig {
+    config::NodeConfig {
+        policies: plan.policies.iter().map(sampling_policy).collect(),
+        slis: plan.slis.iter().map(sli).collect(),
+        host_services: Vec::new(),
+    }
+}
+
+fn sampling_policy(planned: &PlannedPolicy) -> config::SamplingPolicy {
+    let policy = &planned.policy;
+    config::SamplingPolicy {
+        id: policy.id(),
+        namespace: (!planned.everywhere).then(|| policy.namespace.clone()),
+        selector: selector(&policy.selector),
+        probability: policy.probability.value(),
+        rules: policy.rules.iter().map(rule).collect(),
+        limit: policy.limit.map(|limit| config::Limit {
+            traces_per_second: limit.traces_per_second,
+            burst: limit.burst,
+        }),
+        honour_parent: policy.honour_parent,
+        dry_run: policy.dry_run,
+    }
+}
+
+fn rule(rule: &policy::Rule) -> config::Rule {
+    let duration = rule.duration_at_least.map_or(0, |span| span.as_nanos());
+    config::Rule {
+        name: rule.name.clone(),
+        route: rule.route.as_ref().map(|route| match route {
+            policy::Route::Exact(route) => config::RouteMatch::Exact(route.clone()),
+            policy::Route::Prefix(route) => config::RouteMatch::Prefix(route.clone()),
+        }),
+        methods: rule.methods.iter().cloned().collect(),
+        status: rule.status.iter().copied().map(status).collect(),
+        duration_at_least_ns: u64::try_from(duration).unwrap_or(u64::MAX),
+        probability: rule.probability.value(),
+    }
+}
+
+fn status(status: HttpStatus) -> config::StatusMatcher {
+    match status {
+        HttpStatus::Code(code) => config::StatusMatcher::Code(code),
+        HttpStatus::Class(class) => config::StatusMatcher::Class(class),
+    }
+}
+
+fn selector(selector: &policy::Selector) -> config::Selector {
+    let requirement = |each: &policy::Requirement| config::Requirement {
+        key: each.key.clone(),
+        operator: match each.operator {
+            policy::Operator::In => config::Operator::In,
+            policy::Operator::NotIn => config::Operator::NotIn,
+            policy::Operator::Exists => config::Operator::Exists,
+            policy::Operator::DoesNotExist => config::Operator::DoesNotExist,
+        },
+        values: each.values.iter().cloned().collect(),
+    };
+    config::Selector {
+        match_labels: selector.match_labels.clone(),
+        match_expressions: selector.match_expressions.iter().map(requirement).collect(),
+    }
+}
+
+fn sli(sli: &SliSpec) -> config::Sli {
+    config::Sli {
+        id: sli.id.as_str().to_owned(),
+        namespace: sli.namespace.clone(),
+        workload: sli.workload.clone(),
+        container: (!sli.container.is_empty()).then(|| sli.container.clone()),
+        bad: sli.bad.iter().copied().map(status).collect(),
+        routes: sli.routes.iter().cloned().collect(),
+        report_interval_ms: u32::try_from(sli.report_interval.as_millis()).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,151 @@
+//! What is known of every policy.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shoalwatch_core::policy::Policy;
+use shoalwatch_crds::{SamplingPolicy, SamplingPolicySpec, SamplingPolicyStatus};
+use tracing::{info, warn};
+
+use super::validate::validate;
+use crate::controllers::invalid::Invalid;
+use crate::controllers::world::{Guarded, Name, World};
+use crate::status::{Key, Kind};
+
+/// One policy.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) uid: String,
+    pub(super) generation: i64,
+    /// Why the newest spec is not in force.
+    pub(super) invalid: Option<Invalid>,
+    /// What is in force, and of which generation.
+    pub(super) good: Option<(i64, Policy)>,
+    /// The status that was found with the object.
+    pub(super) found: Option<Value>,
+    /// The status as it should be.
+    pub(super) status: SamplingPolicyStatus,
+}
+
+/// A spec that made sense, as the history file keeps it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    generation: i64,
+    spec: SamplingPolicySpec,
+}
+
+/// All policies.
+#[derive(Debug, Default)]
+pub(crate) struct Policies {
+    pub(super) known: BTreeMap<Name, Known>,
+}
+
+impl Policies {
+    /// Follows the world. `saved`: last good specs by uid. Returns good specs to save, by uid.
+    pub(crate) fn observe(&mut self, world: &World, saved: &BTreeMap<String, Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+        self.known.retain(|name, known| {
+            let still = world.policies.get(name);
+            still.is_some_and(|guarded| guarded.uid == known.uid)
+        });
+        let mut fresh = Vec::new();
+        for (name, guarded) in world.policies.iter() {
+            let before = self.known.remove(name);
+            let known = match before {
+                Some(known) if known.generation == guarded.generation => known,
+                before => {
+                    let known = Known::examined(name, guarded, before, saved);
+                    fresh.extend(known.to_keep(guarded));
+                    known
+                }
+            };
+            self.known.insert(name.clone(), known);
+        }
+        fresh
+    }
+
+    /// Every spec in force.
+    pub(crate) fn in_force(&self) -> Vec<Policy> {
+        let good = self.known.values().filter_map(|known| known.good.as_ref());
+        good.map(|(_, policy)| policy.clone()).collect()
+    }
+
+    /// Objects whose newest spec makes no sense, by category.
+    pub(crate) fn invalid(&self) -> impl Iterator<Item = &'static str> {
+        self.known
+            .values()
+            .filter_map(|known| known.invalid.as_ref().map(Invalid::category))
+    }
+
+    /// Keys of all objects.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.known.iter().map(|(name, known)| Key {
+            kind: Kind::SamplingPolicy,
+            namespace: name.namespace.clone(),
+            name: name.name.clone(),
+            uid: known.uid.clone(),
+        })
+    }
+}
+
+impl Known {
+    fn examined(
+        name: &Name,
+        guarded: &Guarded<SamplingPolicy>,
+        before: Option<Self>,
+        saved: &BTreeMap<String, Vec<u8>>,
+    ) -> Self {
+        let spec = guarded.object.as_ref().map(|object| &object.spec);
+        let spec = spec.map_err(|problem| Invalid::Unreadable {
+            problem: problem.clone(),
+        });
+        let checked = spec.and_then(|spec| validate(name, guarded.created, spec));
+        let (good, invalid) = match checked {
+            Ok(policy) => {
+                info!(policy = %name, generation = guarded.generation, "policy accepted");
+                (Some((guarded.generation, policy)), None)
+            }
+            Err(invalid) => {
+                warn!(policy = %name, generation = guarded.generation, error = %invalid, "policy refused");
+                let last = before.as_ref().and_then(|known| known.good.clone());
+                (last.or_else(|| kept(name, guarded, saved)), Some(invalid))
+            }
+        };
+        let found = guarded.object.as_ref().ok().and_then(|object| object.status.clone());
+        let (found, status) = match before {
+            Some(known) => (known.found, known.status),
+            None => (
+                found.as_ref().and_then(|status| serde_json::to_value(status).ok()),
+                found.unwrap_or_default(),
+            ),
+        };
+        Self {
+            uid: guarded.uid.clone(),
+            generation: guarded.generation,
+            invalid,
+            good,
+            found,
+            status,
+        }
+    }
+
+    fn to_keep(&self, guarded: &Guarded<SamplingPolicy>) -> Option<(String, Vec<u8>)> {
+        let spec = guarded
+            .object
+            .as_ref()
+            .ok()
+            .filter(|_| self.invalid.is_none())?
+            .spec
+            .clone();
+        let generation = guarded.generation;
+        let json = serde_json::to_vec(&Kept { generation, spec }).ok()?;
+        Some((self.uid.clone(), json))
+    }
+}
+
+/// The last good spec from before the operator's start.
+fn kept(name: &Name, guarded: &Guarded<SamplingPolicy>, saved: &BTreeMap<String, Vec<u8>>) -> Option<(i64, Policy)> {
+    let kept: Kept = serde_json::from_slice(saved.get(&guarded.uid)?).ok()?;
+    let policy = validate(name, guarded.created, &kept.spec).ok()?;
+    Some((kept.generation, policy))
+}

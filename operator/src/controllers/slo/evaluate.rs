@@ -1,0 +1,219 @@
+//! Judges every SLO and says what is to be done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use shoalwatch_core::Millis;
+use shoalwatch_core::burn;
+use shoalwatch_core::rollback::{Effect, PatchOutcome, Target};
+use shoalwatch_core::spec::Mode;
+
+use super::observe::{Known, Slos};
+use super::text::spoken;
+use crate::controllers::world::{Name, World};
+use crate::distribution::Fleet;
+use crate::rollback::access::Answers;
+
+/// An act or a fresh look that has not come back after this is given up; every request has a timeout far below.
+const LOST_AFTER: Duration = Duration::from_mins(1);
+
+/// What SLOs are judged in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// Targets.
+    pub(crate) world: &'a World,
+    /// Workers.
+    pub(crate) fleet: &'a Fleet,
+    /// Rights.
+    pub(crate) access: &'a Answers,
+    /// The operator's own namespace.
+    pub(crate) home: &'a str,
+    /// Why nothing survives a restart.
+    pub(crate) unsaved: Option<&'a str>,
+}
+
+/// What is to be done for one SLO, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Todo {
+    pub(crate) slo: Name,
+    pub(crate) uid: String,
+    pub(crate) target: Name,
+    pub(crate) target_uid: Option<String>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) alerts: Vec<AlertChange>,
+}
+
+impl Todo {
+    /// Whether a patch is among it.
+    pub(crate) fn acts(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::Patch(_)))
+    }
+}
+
+/// A tier that began or ceased to fire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AlertChange {
+    pub(crate) firing: bool,
+    pub(crate) message: String,
+}
+
+impl Slos {
+    /// Judges the named SLOs. One whose act is under way is left alone.
+    pub(crate) fn evaluate<'n>(
+        &mut self,
+        names: impl IntoIterator<Item = &'n Name>,
+        around: &Surroundings<'_>,
+        now: Millis,
+    ) -> Vec<Todo> {
+        if !around.world.workloads_synced() {
+            return Vec::new();
+        }
+        names
+            .into_iter()
+            .filter_map(|name| self.evaluate_one(name, around, now))
+            .collect()
+    }
+
+    /// All names.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        self.known.keys().cloned().collect()
+    }
+
+    fn evaluate_one(&mut self, name: &Name, around: &Surroundings<'_>, now: Millis) -> Option<Todo> {
+        let known = self.known.get(name)?;
+        if known.busy.is_some_and(|since| now.since(since) < LOST_AFTER) {
+            return None;
+        }
+        let (_, valid) = known.good.as_ref()?;
+        let target = self.target(known, valid, around.world, around.fleet, now);
+        let lock = self.lock(name, &valid.target);
+        let known = self.known.get_mut(name)?;
+        let (_, valid) = known.good.as_ref()?;
+        let evaluation = known
+            .record
+            .state
+            .evaluate(&valid.spec, &mut known.history, &target, &lock, now);
+        known.dirty |= evaluation.effects.contains(&Effect::Persist);
+        known.report_interval = evaluation.report_interval;
+        known.target = match target {
+            Target::Found(target) => Some(*target),
+            Target::NotFound | Target::Forbidden => None,
+        };
+        let effects = evaluation.effects.clone();
+        known.evaluation = Some(evaluation);
+        let alerts = known.follow_alerts(now);
+        known.note_busy(&effects, now);
+        let todo = known.todo(name, effects, alerts)?;
+        (!todo.effects.is_empty() || !todo.alerts.is_empty()).then_some(todo)
+    }
+
+    /// Takes in what became of a patch.
+    pub(crate) fn acted(&mut self, name: &Name, uid: &str, outcome: PatchOutcome, now: Millis) -> Option<Todo> {
+        let known = self.known.get_mut(name).filter(|known| known.uid == uid)?;
+        known.busy = None;
+        known.dirty = true;
+        let spec = known.good.as_ref()?.1.spec.clone();
+        let effects = known.record.state.patch_outcome(&spec, outcome, now);
+        known.note_busy(&effects, now);
+        known.todo(name, effects, Vec::new())
+    }
+
+    /// A fresh look at a target has come in.
+    pub(crate) fn looked(&mut self, name: &Name, uid: &str) {
+        if let Some(known) = self.known.get_mut(name).filter(|known| known.uid == uid) {
+            known.busy = None;
+        }
+    }
+
+    /// Whether an act on this target is under way.
+    pub(crate) fn is_acting_on(&self, target: &Name) -> bool {
+        let on = |known: &&Known| known.good.as_ref().is_some_and(|(_, valid)| valid.target == *target);
+        self.known.values().filter(on).any(|known| known.busy.is_some())
+    }
+
+    /// Nothing is under way any more: the Lease is lost, and with it every task.
+    pub(crate) fn stand_down(&mut self) {
+        self.known.values_mut().for_each(|known| known.busy = None);
+    }
+}
+
+impl Known {
+    fn note_busy(&mut self, effects: &[Effect], now: Millis) {
+        let waits = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Patch(_) | Effect::Reobserve));
+        self.busy = waits.then_some(now);
+    }
+
+    fn todo(&self, name: &Name, effects: Vec<Effect>, alerts: Vec<AlertChange>) -> Option<Todo> {
+        let effects = effects.into_iter().map(|effect| self.spoken(effect)).collect();
+        Some(Todo {
+            slo: name.clone(),
+            uid: self.uid.clone(),
+            target: self.good.as_ref()?.1.target.clone(),
+            target_uid: self.target.as_ref().map(|target| target.uid.clone()),
+            effects,
+            alerts,
+        })
+    }
+
+    fn spoken(&self, effect: Effect) -> Effect {
+        match effect {
+            Effect::Event {
+                severity,
+                reason,
+                message,
+            } => Effect::Event {
+                severity,
+                reason,
+                message: spoken(&message, self.target.as_ref()),
+            },
+            other => other,
+        }
+    }
+
+    /// Keeps the list of firing alerts; says what changed.
+    fn follow_alerts(&mut self, now: Millis) -> Vec<AlertChange> {
+        let Some(evaluation) = &self.evaluation else {
+            return Vec::new();
+        };
+        let mut changes = Vec::new();
+        let mut firing = BTreeMap::new();
+        for alert in &evaluation.verdict.alerts {
+            let since = self.firing.get(&alert.tier.name);
+            if alert.firing {
+                firing.insert(alert.tier.name.clone(), since.copied().unwrap_or(now));
+            }
+            if alert.firing != since.is_some() {
+                let message = describe(&alert.tier, alert.firing);
+                changes.push(AlertChange {
+                    firing: alert.firing,
+                    message,
+                });
+            }
+        }
+        self.firing = firing;
+        changes
+    }
+
+    /// Whether a rollback is expected of this SLO.
+    pub(super) fn enforces(&self) -> bool {
+        self.mode() == Some(Mode::Enforce)
+    }
+}
+
+fn describe(tier: &burn::Tier, firing: bool) -> String {
+    let severity = match tier.severity {
+        burn::Severity::Page => "page",
+        burn::Severity::Ticket => "ticket",
+    };
+    let (short, long) = (
+        shoalwatch_core::time::written(tier.short),
+        shoalwatch_core::time::written(tier.long),
+    );
+    let state = if firing { "above" } else { "no longer above" };
+    format!(
+        "{severity} {}: the budget burns {state} {:.2} times too fast over {long} and {short}",
+        tier.name, tier.burn
+    )
+}

@@ -1,0 +1,281 @@
+//! Does what the judge decided: tells Events at once, hands everything that waits to a task.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::Client;
+use kube::core::{DynamicObject, Resource};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::{counter::Counter, family::Family};
+use shoalwatch_core::rollback::{self, Effect, EventReason, EventSeverity, Hold, PatchOutcome};
+use shoalwatch_crds::Slo;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::evaluate::Todo;
+use crate::controllers::world::Name;
+use crate::events::{Events, Notice};
+use crate::history::StoreError;
+use crate::lease::Leadership;
+use crate::rollback::{access, deployment};
+
+/// What a task brings back.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Of an act.
+    Acted {
+        slo: Name,
+        uid: String,
+        target: Name,
+        outcome: PatchOutcome,
+        /// The target as the API server stored it, and its managers as they were found.
+        after: Option<Box<(DynamicObject, Vec<ManagedFieldsEntry>)>>,
+    },
+    /// Of a fresh look; `None` inside: the target is gone. `Err`: no answer, the watch has to do.
+    Looked {
+        slo: Name,
+        uid: String,
+        target: Name,
+        found: Result<Option<Box<DynamicObject>>, ()>,
+    },
+    /// Whether the operator may act in a namespace.
+    Answered { namespace: String, allowed: Option<bool> },
+    /// Fields of a target were given back to their managers.
+    GaveBack { target: Name },
+    /// A snapshot is on the disk, or is not.
+    Saved {
+        acknowledge: Vec<tokio::sync::oneshot::Sender<()>>,
+        failed: Option<StoreError>,
+    },
+}
+
+/// How acts ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Ended {
+    Applied,
+    Conflict,
+    NotFound,
+    Forbidden,
+    Rejected,
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Labels {
+    outcome: Ended,
+}
+
+pub(crate) type Rollbacks = Family<Labels, Counter>;
+
+/// Says when a snapshot is on the disk.
+pub(crate) type Memory = BoxFuture<'static, Result<(), StoreError>>;
+
+/// What acts need.
+#[derive(Clone)]
+pub(crate) struct Hands {
+    pub(crate) client: Client,
+    pub(crate) events: Events,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) home: Arc<str>,
+    pub(crate) rollbacks: Rollbacks,
+}
+
+/// Does all of one SLO's list. `memory`: what must be on the disk before a patch is sent.
+pub(crate) fn execute(todo: &Todo, hands: &Hands, memory: Option<Memory>, tasks: &mut JoinSet<Outcome>) {
+    for change in &todo.alerts {
+        let reason = if change.firing { "AlertFiring" } else { "AlertResolved" };
+        hands.events.tell(about_slo(
+            todo,
+            change.firing,
+            reason,
+            "Evaluate",
+            &change.message,
+            None,
+        ));
+    }
+    let mut memory = memory;
+    for effect in &todo.effects {
+        match effect {
+            // What changed is saved within seconds anyway; only a patch waits for it.
+            Effect::Persist => {}
+            Effect::Event {
+                severity,
+                reason,
+                message,
+            } => tell(todo, hands, *severity, *reason, message),
+            Effect::Patch(patch) => {
+                tasks.spawn(act(todo.clone(), patch.clone(), hands.clone(), memory.take()));
+            }
+            Effect::Reobserve => {
+                tasks.spawn(look(todo.clone(), hands.client.clone()));
+            }
+        }
+    }
+}
+
+fn tell(todo: &Todo, hands: &Hands, severity: EventSeverity, reason: EventReason, message: &str) {
+    let warning = severity != EventSeverity::Info;
+    let forbidden = reason == EventReason::Held(Hold::Forbidden);
+    let (namespace, home) = (&todo.slo.namespace, &hands.home);
+    let message = if forbidden {
+        format!("{message}; {}", access::remedy(namespace, home))
+    } else {
+        message.to_owned()
+    };
+    info!(slo = %todo.slo, reason = reason.as_str(), message, "rollback step");
+    let target = todo.target_uid.as_deref().map(|uid| of_target(&todo.target, uid));
+    hands.events.tell(about_slo(
+        todo,
+        warning,
+        reason.as_str(),
+        "Rollback",
+        &message,
+        target.clone(),
+    ));
+    if let Some(target) = target {
+        hands.events.tell(Notice {
+            regarding: target,
+            related: Some(of_slo(todo)),
+            warning,
+            reason: reason.as_str(),
+            action: "Rollback",
+            note: format!("SLO {}: {message}", todo.slo.name),
+        });
+    }
+}
+
+fn about_slo(
+    todo: &Todo,
+    warning: bool,
+    reason: &'static str,
+    action: &'static str,
+    note: &str,
+    related: Option<ObjectReference>,
+) -> Notice {
+    Notice {
+        regarding: of_slo(todo),
+        related,
+        warning,
+        reason,
+        action,
+        note: note.to_owned(),
+    }
+}
+
+fn of_slo(todo: &Todo) -> ObjectReference {
+    reference::<Slo>(&todo.slo, &todo.uid)
+}
+
+fn of_target(target: &Name, uid: &str) -> ObjectReference {
+    reference::<Deployment>(target, uid)
+}
+
+fn reference<K: Resource<DynamicType = ()>>(name: &Name, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        namespace: Some(name.namespace.clone()),
+        name: Some(name.name.clone()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// Waits until what is known is saved, then patches.
+async fn act(todo: Todo, patch: rollback::Patch, hands: Hands, memory: Option<Memory>) -> Outcome {
+    if let Some(saved) = memory
+        && let Err(error) = saved.await
+    {
+        // The annotation in the patch is proof enough.
+        error!(?error, slo = %todo.slo, "state not saved before the act");
+    }
+    let target = target_of(&todo.target);
+    let undone = match may_act(&todo, &hands).await {
+        Ok(()) => deployment::undo(&hands.client, &target, &patch).await,
+        Err(outcome) => deployment::Undone { outcome, after: None },
+    };
+    hands
+        .rollbacks
+        .get_or_create(&Labels {
+            outcome: ended(&undone.outcome),
+        })
+        .inc();
+    info!(slo = %todo.slo, target = %todo.target, outcome = ?undone.outcome, "act ended");
+    Outcome::Acted {
+        slo: todo.slo,
+        uid: todo.uid,
+        target: todo.target,
+        outcome: undone.outcome,
+        after: undone.after,
+    }
+}
+
+/// The last look before the act: still leading, and allowed to.
+async fn may_act(todo: &Todo, hands: &Hands) -> Result<(), PatchOutcome> {
+    let namespace = &todo.target.namespace;
+    if let Ok(false) = access::may_patch(hands.client.clone(), namespace).await {
+        return Err(PatchOutcome::Forbidden(access::remedy(namespace, &hands.home)));
+    }
+    if hands.leadership.borrow().leading {
+        Ok(())
+    } else {
+        Err(PatchOutcome::Conflict)
+    }
+}
+
+fn ended(outcome: &PatchOutcome) -> Ended {
+    match outcome {
+        PatchOutcome::Applied => Ended::Applied,
+        PatchOutcome::Conflict => Ended::Conflict,
+        PatchOutcome::NotFound => Ended::NotFound,
+        PatchOutcome::Forbidden(_) => Ended::Forbidden,
+        PatchOutcome::Rejected(_) => Ended::Rejected,
+        PatchOutcome::Unknown(_) => Ended::Unknown,
+    }
+}
+
+/// Leaves the managers of a target as they were found; `before`, if that is known.
+pub(crate) async fn give_back(client: Client, target: Name, before: Option<Vec<ManagedFieldsEntry>>) -> Outcome {
+    match deployment::give_back(&client, &target_of(&target), before.as_deref()).await {
+        Ok(true) => info!(%target, "managed fields are as they were found"),
+        Ok(false) => warn!(%target, "managed fields not given back yet, others keep writing"),
+        Err(error) => warn!(?error, %target, "managed fields not given back yet"),
+    }
+    Outcome::GaveBack { target }
+}
+
+async fn look(todo: Todo, client: Client) -> Outcome {
+    let found = match deployment::get(&client, &target_of(&todo.target)).await {
+        Ok(found) => Ok(Some(Box::new(found))),
+        Err(error) if error.category() == "not_found" => Ok(None),
+        Err(error) => {
+            warn!(?error, target = %todo.target, "no fresh look at the target");
+            Err(())
+        }
+    };
+    Outcome::Looked {
+        slo: todo.slo,
+        uid: todo.uid,
+        target: todo.target,
+        found,
+    }
+}
+
+/// Asks whether the operator may act in a namespace.
+pub(crate) async fn ask(client: Client, namespace: String) -> Outcome {
+    let asked = access::may_patch(client, &namespace);
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), asked).await;
+    let allowed = answer.ok().and_then(Result::ok);
+    Outcome::Answered { namespace, allowed }
+}
+
+fn target_of(name: &Name) -> deployment::Target {
+    deployment::Target {
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+    }
+}

@@ -1,0 +1,234 @@
+//! What SLOs look like on `/metrics`: the whole picture at once, so that an object's series end with the object.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use shoalwatch_core::burn::Severity;
+use shoalwatch_core::time::written;
+
+use super::observe::{Known, Slos};
+use crate::controllers::world::Name;
+
+type Labels = Vec<(&'static str, String)>;
+
+/// One family of series.
+#[derive(Debug)]
+struct Picture {
+    name: &'static str,
+    help: &'static str,
+    values: Values,
+}
+
+#[derive(Debug)]
+enum Values {
+    Gauges(Vec<(Labels, f64)>),
+    Counters(Vec<(Labels, u64)>),
+}
+
+/// The picture that is shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Samples(Arc<Mutex<Vec<Picture>>>);
+
+/// Shows it.
+#[derive(Debug)]
+pub(crate) struct Gauges(pub(crate) Samples);
+
+impl Samples {
+    /// Takes a new picture.
+    pub(crate) fn take(&self, slos: &Slos) {
+        let pictures = slos.pictures();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pictures;
+    }
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let pictures = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for picture in &*pictures {
+            let kind = match picture.values {
+                Values::Gauges(_) => MetricType::Gauge,
+                Values::Counters(_) => MetricType::Counter,
+            };
+            let metric = encoder.encode_descriptor(picture.name, picture.help, None, kind)?;
+            picture.encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+impl Picture {
+    fn encode(&self, mut metric: MetricEncoder<'_>) -> fmt::Result {
+        match &self.values {
+            Values::Gauges(values) => {
+                for (labels, value) in values {
+                    ConstGauge::new(*value).encode(metric.encode_family(&labels.as_slice())?)?;
+                }
+            }
+            Values::Counters(values) => {
+                for (labels, value) in values {
+                    ConstCounter::new(*value).encode(metric.encode_family(&labels.as_slice())?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Slos {
+    fn pictures(&self) -> Vec<Picture> {
+        let gauges = |name, help, of: fn(&Name, &Known) -> Vec<(Labels, f64)>| Picture {
+            name,
+            help,
+            values: Values::Gauges(self.known.iter().flat_map(|(name, known)| of(name, known)).collect()),
+        };
+        let mut pictures = vec![
+            gauges("slo_alert_active", "Whether an alert tier fires: 1 or 0", alerts),
+            gauges(
+                "slo_burn_rate",
+                "How many times faster than allowed the budget is spent, by window",
+                burns,
+            ),
+            gauges(
+                "slo_budget_remaining_ratio",
+                "Share of the error budget that is left; below 0 it is overspent",
+                budget,
+            ),
+            gauges("slo_phase", "1 for the phase the SLO is in", phase),
+            gauges("slo_rollback_state", "1 for the state the rollback is in", state),
+        ];
+        pictures.push(Picture {
+            name: "slo_requests",
+            help: "Requests taken in since the operator's start, by result",
+            values: Values::Counters(
+                self.known
+                    .iter()
+                    .flat_map(|(name, known)| requests(name, known))
+                    .collect(),
+            ),
+        });
+        pictures.extend(self.bounds());
+        pictures
+    }
+
+    /// How full everything is that has a maximum, and what it cost.
+    fn bounds(&self) -> Vec<Picture> {
+        let gauge = |name, help, value: usize| Picture {
+            name,
+            help,
+            values: Values::Gauges(vec![(Labels::new(), float(value))]),
+        };
+        let losses = self.reports.losses();
+        let lost = [
+            ("worker_limit", losses.worker_limit),
+            ("closed_start", losses.closed_start),
+            ("evicted_rows", losses.evicted_rows),
+            ("uncounted_rows", losses.uncounted_rows),
+            ("implausible_rows", losses.implausible_rows),
+            ("unknown_sli", self.unknown_rows),
+        ];
+        let evicted = self.known.values().map(|known| known.history.evicted_revisions()).sum();
+        vec![
+            gauge(
+                "sli_workers",
+                "Workers whose counts are kept, of at most 5,000",
+                self.reports.workers(),
+            ),
+            gauge("sli_rows", "Cumulative counts that are kept", self.reports.rows()),
+            gauge(
+                "slo_history_bytes",
+                "Memory of all windows, at most 330 KiB for each SLO",
+                self.known.values().map(|known| known.history.bucket_bytes()).sum(),
+            ),
+            Picture {
+                name: "sli_not_counted",
+                help: "Reports and rows that were not counted, by reason",
+                values: Values::Counters(
+                    lost.map(|(reason, count)| (vec![("reason", reason.to_owned())], count))
+                        .into(),
+                ),
+            },
+            Picture {
+                name: "slo_history_evicted_revisions",
+                help: "Revisions whose windows made room for newer ones",
+                values: Values::Counters(vec![(Labels::new(), evicted)]),
+            },
+        ]
+    }
+}
+
+fn labels(name: &Name, more: &[(&'static str, String)]) -> Labels {
+    let own = [("namespace", name.namespace.clone()), ("slo", name.name.clone())];
+    own.into_iter().chain(more.iter().cloned()).collect()
+}
+
+fn alerts(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+    let alerts = known
+        .evaluation
+        .iter()
+        .flat_map(|evaluation| &evaluation.verdict.alerts);
+    let severity = |severity| match severity {
+        Severity::Page => "page",
+        Severity::Ticket => "ticket",
+    };
+    alerts
+        .map(|alert| {
+            let more = [
+                ("alert", alert.tier.name.clone()),
+                ("severity", severity(alert.tier.severity).to_owned()),
+            ];
+            (labels(name, &more), f64::from(u8::from(alert.firing)))
+        })
+        .collect()
+}
+
+fn burns(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+    let burns = known.evaluation.iter().flat_map(|evaluation| &evaluation.verdict.burn);
+    burns
+        .filter_map(|burn| Some((labels(name, &[("window", written(burn.window))]), burn.rate?)))
+        .collect()
+}
+
+fn budget(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+    let left = known
+        .evaluation
+        .as_ref()
+        .and_then(|evaluation| evaluation.verdict.budget_remaining);
+    left.map(|left| (labels(name, &[]), left)).into_iter().collect()
+}
+
+fn phase(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+    let phase = known
+        .evaluation
+        .as_ref()
+        .map(|evaluation| evaluation.verdict.phase.as_str());
+    phase
+        .map(|phase| (labels(name, &[("phase", phase.to_owned())]), 1.0))
+        .into_iter()
+        .collect()
+}
+
+fn state(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+    let state = known.record.state.machine.state().as_str().to_owned();
+    vec![(labels(name, &[("state", state)]), 1.0)]
+}
+
+fn requests(name: &Name, known: &Known) -> Vec<(Labels, u64)> {
+    let counts = known.counts;
+    [
+        ("good", counts.good),
+        ("bad", counts.bad),
+        ("incomplete", counts.incomplete),
+    ]
+    .map(|(result, count)| (labels(name, &[("result", result.to_owned())]), count))
+    .into()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes of memory are far below 2^53")]
+fn float(number: usize) -> f64 {
+    number as f64
+}

@@ -1,0 +1,24 @@
+//! `SLO`: from reports to a verdict, from a verdict to an act, and all of it into the status.
+//!
+//! observe → [`validate`] → ingest (workers' reports) → [`evaluate`] (the pure core judges) → [`execute`] (events, patches)
+//! → [`plan`]: the status. Everything here is owned by one task and never waits; what has to wait is handed to tasks that
+//! bring their outcome back.
+//!
+//! While an act or a fresh look at a target is under way its SLO is not judged: the outcome has to come first.
+
+mod evaluate;
+pub(super) mod execute;
+mod ingest;
+mod metrics;
+mod observe;
+mod plan;
+mod remember;
+mod text;
+mod validate;
+
+pub(super) use evaluate::{Surroundings, Todo};
+pub(super) use metrics::{Gauges, Samples};
+pub(super) use observe::Slos;
+
+#[cfg(test)]
+mod tests;

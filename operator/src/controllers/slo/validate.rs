@@ -1,0 +1,154 @@
+//! What an `SLO` says, made sure that it makes sense.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use shoalwatch_core::burn::{Objective, Severity, TierSpec};
+use shoalwatch_core::policy::SliSpec;
+use shoalwatch_core::spec::{self, Mode, PromoteAfter, RollbackRule};
+use shoalwatch_core::{SliId, burn};
+use shoalwatch_crds::SloSpec;
+use shoalwatch_crds::slo::{self, AlertTier, HttpIndicator, Rollback, RollbackMode, default_alerts};
+use shoalwatch_crds::values::DurationString;
+
+use crate::controllers::invalid::{Invalid, at_most, read};
+use crate::controllers::sampling_policy::http_status;
+use crate::controllers::world::Name;
+
+/// Most routes of an indicator, as in the schema.
+const MAX_ROUTES: usize = 32;
+/// Most statuses of an indicator, as in the schema.
+const MAX_STATUSES: usize = 16;
+
+/// An SLO that makes sense.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Valid {
+    /// What is judged.
+    pub(super) spec: spec::SloSpec,
+    /// Whose pods are meant.
+    pub(super) target: Name,
+    /// The indicator in short.
+    pub(super) indicator: Option<String>,
+    bad: BTreeSet<shoalwatch_core::policy::HttpStatus>,
+    routes: BTreeSet<String>,
+    container: String,
+}
+
+impl Valid {
+    /// What nodes measure for it.
+    pub(super) fn sli(&self, id: &SliId, report_interval: Duration) -> SliSpec {
+        SliSpec {
+            id: id.clone(),
+            namespace: self.target.namespace.clone(),
+            workload: self.target.name.clone(),
+            container: self.container.clone(),
+            bad: self.bad.clone(),
+            routes: self.routes.clone(),
+            report_interval,
+        }
+    }
+}
+
+/// The SLO as it can be measured and judged.
+pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
+    let http = spec.indicator.http.as_ref().ok_or_else(|| Invalid::Union {
+        path: "spec.indicator".to_owned(),
+        wanted: "name exactly one indicator: http, which may be {}",
+    })?;
+    let window = span("spec.window.rolling", &spec.window.rolling)?;
+    let tiers = tiers(&spec.alerts)?;
+    let judged = spec::SloSpec::new(
+        name.to_string(),
+        objective(spec)?,
+        window,
+        tiers.as_deref(),
+        rule(&spec.rollback)?,
+    )?;
+    at_most("spec.indicator.http.routes", http.routes.len(), MAX_ROUTES)?;
+    Ok(Valid {
+        spec: judged,
+        target: Name {
+            namespace: name.namespace.clone(),
+            name: spec.target_ref.name.clone(),
+        },
+        indicator: spec.indicator.summary(),
+        bad: bad(http)?,
+        routes: http.routes.iter().cloned().collect(),
+        container: http.container.clone().unwrap_or_default(),
+    })
+}
+
+fn objective(spec: &SloSpec) -> Result<Objective, Invalid> {
+    read("spec.objective", &spec.objective)?;
+    let parsed = spec.objective.as_str().parse::<Objective>();
+    parsed.map_err(|error| Invalid::Value {
+        path: "spec.objective".to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// `None`: the defaults, of which those that cannot fire are left out. The API server writes the defaults into every object,
+/// so a list that equals them is one that nobody wrote.
+fn tiers(alerts: &[AlertTier]) -> Result<Option<Vec<TierSpec>>, Invalid> {
+    if alerts == default_alerts() {
+        return Ok(None);
+    }
+    at_most("spec.alerts", alerts.len(), burn::MAX_TIERS)?;
+    alerts.iter().map(tier).collect::<Result<_, _>>().map(Some)
+}
+
+fn tier(tier: &AlertTier) -> Result<TierSpec, Invalid> {
+    let path = |member: &str| format!("spec.alerts[{}].{member}", tier.name);
+    Ok(TierSpec {
+        name: tier.name.clone(),
+        severity: match tier.severity {
+            slo::Severity::Page => Severity::Page,
+            slo::Severity::Ticket => Severity::Ticket,
+        },
+        budget_percent: read(path("budgetPercent"), &tier.budget_percent)?.ratio().as_f64() * 100.0,
+        long: span(path("long"), &tier.long)?,
+        short: span(path("short"), &tier.short)?,
+    })
+}
+
+fn rule(rollback: &Rollback) -> Result<RollbackRule, Invalid> {
+    let within = |member: &str| format!("spec.rollback.{member}");
+    let spans = |member: &str, written| span(within(member), written);
+    Ok(RollbackRule {
+        mode: match rollback.mode {
+            RollbackMode::Off => Mode::Off,
+            RollbackMode::DryRun => Mode::DryRun,
+            RollbackMode::Enforce => Mode::Enforce,
+        },
+        burn: read(within("burn"), &rollback.burn)?.as_f64(),
+        max_bad_ratio: read(within("maxBadRatio"), &rollback.max_bad_ratio)?.as_f64(),
+        short: spans("windows.short", &rollback.windows.short)?,
+        long: spans("windows.long", &rollback.windows.long)?,
+        min_bad_events: rollback.min_bad_events.into(),
+        probation: spans("probation", &rollback.probation)?,
+        promote_after: PromoteAfter {
+            duration: spans("promoteAfter.duration", &rollback.promote_after.duration)?,
+            good_events: rollback.promote_after.good_events.into(),
+        },
+        cooldown: spans("cooldown", &rollback.cooldown)?,
+        ..RollbackRule::default()
+    })
+}
+
+fn bad(http: &HttpIndicator) -> Result<BTreeSet<shoalwatch_core::policy::HttpStatus>, Invalid> {
+    at_most("spec.indicator.http.bad", http.bad.len(), MAX_STATUSES)?;
+    if http.bad.is_empty() {
+        return Err(Invalid::Value {
+            path: "spec.indicator.http.bad".to_owned(),
+            problem: "write at least one status, such as \"5xx\"".to_owned(),
+        });
+    }
+    let statuses = http.bad.iter().enumerate();
+    statuses
+        .map(|(place, status)| read(format!("spec.indicator.http.bad[{place}]"), status).map(http_status))
+        .collect()
+}
+
+fn span(path: impl Into<String>, written: &DurationString) -> Result<Duration, Invalid> {
+    Ok(read(path, written)?.as_duration())
+}

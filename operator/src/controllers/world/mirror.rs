@@ -1,0 +1,108 @@
+//! The objects of one kind, as one watch tells them.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+use kube::core::{DeserializeGuard, Resource};
+use kube::runtime::watcher::Event;
+use shoalwatch_core::Millis;
+
+use super::Name;
+
+/// Views of the objects of one kind.
+#[derive(Debug)]
+pub(crate) struct Mirror<V> {
+    objects: BTreeMap<Name, V>,
+    /// What a list that is under way has brought so far; it replaces everything when it is whole.
+    listing: Option<BTreeMap<Name, V>>,
+    synced: bool,
+}
+
+impl<V> Default for Mirror<V> {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            listing: None,
+            synced: false,
+        }
+    }
+}
+
+impl<V> Mirror<V> {
+    /// Takes in an event. `view` makes a view of an object, given the one before; `None`: the object is of no interest.
+    pub(super) fn apply<K: Resource>(&mut self, event: Event<K>, view: impl FnOnce(Option<&V>, K) -> Option<V>) {
+        match event {
+            Event::Init => self.listing = Some(BTreeMap::new()),
+            Event::InitApply(object) => {
+                let name = Name::of(&object);
+                if let (Some(view), Some(listing)) = (view(self.objects.get(&name), object), &mut self.listing) {
+                    listing.insert(name, view);
+                }
+            }
+            Event::InitDone => {
+                self.objects = self.listing.take().unwrap_or_default();
+                self.synced = true;
+            }
+            Event::Apply(object) => {
+                let name = Name::of(&object);
+                self.update(&name, |known| view(known, object));
+            }
+            Event::Delete(object) => {
+                self.objects.remove(&Name::of(&object));
+            }
+        }
+    }
+
+    pub(super) fn update(&mut self, name: &Name, view: impl FnOnce(Option<&V>) -> Option<V>) {
+        match view(self.objects.get(name)) {
+            Some(view) => {
+                self.objects.insert(name.clone(), view);
+            }
+            None => {
+                self.objects.remove(name);
+            }
+        }
+    }
+
+    /// The view of an object.
+    #[must_use]
+    pub(crate) fn get(&self, name: &Name) -> Option<&V> {
+        self.objects.get(name)
+    }
+
+    /// All views, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Name, &V)> {
+        self.objects.iter()
+    }
+
+    /// Whether a list was whole once.
+    #[must_use]
+    pub(crate) fn is_synced(&self) -> bool {
+        self.synced
+    }
+}
+
+/// An object of one of the operator's kinds, readable or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded<K> {
+    /// `metadata.uid`.
+    pub(crate) uid: String,
+    /// `metadata.generation`.
+    pub(crate) generation: i64,
+    /// `metadata.creationTimestamp`.
+    pub(crate) created: Millis,
+    /// The object, or why it cannot be read.
+    pub(crate) object: Result<Box<K>, String>,
+}
+
+impl<K: Resource> Guarded<K> {
+    pub(super) fn new(guard: DeserializeGuard<K>) -> Self {
+        let created = guard.creation_timestamp();
+        Self {
+            uid: guard.uid().unwrap_or_default(),
+            generation: guard.meta().generation.unwrap_or_default(),
+            created: Millis(created.map_or(0, |time| time.0.as_millisecond())),
+            object: guard.0.map(Box::new).map_err(|invalid| invalid.error),
+        }
+    }
+}

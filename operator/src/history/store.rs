@@ -1,0 +1,289 @@
+//! The file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+use shoalwatch_core::Millis;
+use shoalwatch_core::history::History;
+use shoalwatch_core::reports::CumulativeReports;
+use shoalwatch_core::slo::SloState;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+use tracing::{info, warn};
+
+const FILE: &str = "history.redb";
+const DAMAGED: &str = "history.redb.damaged";
+/// One key: everything known of workers' counts, as JSON.
+const REPORTS: TableDefinition<&str, &[u8]> = TableDefinition::new("reports");
+/// By uid of the SLO: [`Record`], as JSON.
+const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("slos");
+/// By uid of the SLO: its windows, as `History::encode` writes them.
+const WINDOWS: TableDefinition<&str, &[u8]> = TableDefinition::new("windows");
+/// By uid of any object: its last spec that made sense, as JSON.
+const SPECS: TableDefinition<&str, &[u8]> = TableDefinition::new("specs");
+const ALL: &str = "all";
+
+/// What is remembered of one SLO besides its windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Releases and rollback.
+    pub state: SloState,
+    /// Since when the windows are incomplete because an older file was lost.
+    #[serde(default)]
+    pub lost: Option<Millis>,
+}
+
+/// Everything that was saved.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// The workers' counts.
+    pub reports: CumulativeReports,
+    /// By uid of the SLO.
+    pub slos: BTreeMap<String, (Record, History)>,
+    /// By uid of any object: JSON.
+    pub specs: BTreeMap<String, Vec<u8>>,
+    /// SLOs of which something was saved that cannot be read.
+    pub unreadable: BTreeSet<String>,
+}
+
+/// What is to be saved, in one transaction.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The workers' counts, as JSON.
+    pub reports: Option<Vec<u8>>,
+    /// By uid: record as JSON, and windows.
+    pub slos: Vec<(String, Vec<u8>, Vec<u8>)>,
+    /// By uid: JSON.
+    pub specs: Vec<(String, Vec<u8>)>,
+    /// Uids of all objects there are, sorted; everything else is removed. `None`: nothing is removed.
+    pub existing: Option<Vec<String>>,
+}
+
+impl Snapshot {
+    /// Whether there is nothing to save.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reports.is_none() && self.slos.is_empty() && self.specs.is_empty() && self.existing.is_none()
+    }
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system said no.
+    #[error("{}: no access: make the data directory writable for the operator", path.display())]
+    File {
+        /// Where.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is damaged, or of another program.
+    #[error("the history file cannot be read or written: see the free space of its volume")]
+    Database(#[source] Box<redb::Error>),
+    /// redb gave up on the file.
+    #[error("the history file is damaged")]
+    Panic(#[source] tokio::task::JoinError),
+    /// Too many snapshots wait to be saved, or the process is ending.
+    #[error("the history file's volume is too slow: give the operator a faster one")]
+    Busy,
+}
+
+impl StoreError {
+    /// A bounded word for metrics.
+    #[must_use]
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+            Self::Database(_) => "database",
+            Self::Panic(_) => "panic",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+/// Snapshots that wait to be saved.
+const QUEUE: usize = 16;
+
+type Job = (Snapshot, oneshot::Sender<Result<(), StoreError>>);
+
+/// The file, open. Snapshots are saved in the order they were handed over.
+#[derive(Clone, Debug)]
+pub struct Store(mpsc::Sender<Job>);
+
+/// What opening came to.
+#[derive(Debug)]
+pub struct Opened {
+    /// `None`: there is no memory over restarts.
+    pub store: Option<Store>,
+    /// What was read.
+    pub saved: Saved,
+    /// Why an older file was lost, or the new one cannot be used.
+    pub lost: Option<StoreError>,
+}
+
+/// Opens the file in `directory`, or begins a new one. Never fails: without a usable file everything is kept in memory only.
+pub async fn open(directory: &Path) -> Opened {
+    let path = directory.join(FILE);
+    let first = read(path.clone()).await;
+    let error = match first {
+        Ok((store, saved)) => {
+            return Opened {
+                store: Some(store),
+                saved,
+                lost: None,
+            };
+        }
+        Err(error) => error,
+    };
+    warn!(error = ?error, "history cannot be read, beginning a new one");
+    if let Err(error) = fs::rename(&path, directory.join(DAMAGED)) {
+        warn!(%error, "damaged history cannot be moved aside");
+    }
+    match read(path).await {
+        Ok((store, saved)) => Opened {
+            store: Some(store),
+            saved,
+            lost: Some(error),
+        },
+        Err(second) => {
+            warn!(error = ?second, "no history file, keeping everything in memory only");
+            Opened {
+                store: None,
+                saved: Saved::default(),
+                lost: Some(second),
+            }
+        }
+    }
+}
+
+/// In a thread of its own: a panic of the library over a damaged file is an error like another.
+async fn read(path: PathBuf) -> Result<(Store, Saved), StoreError> {
+    let opened = spawn_blocking(move || {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(|source| StoreError::File {
+                path: directory.to_owned(),
+                source,
+            })?;
+        }
+        let database = Database::create(&path)?;
+        let saved = load(&database)?;
+        info!(slos = saved.slos.len(), "history opened");
+        Ok::<_, StoreError>((database, saved))
+    });
+    let (database, saved) = opened.await.map_err(StoreError::Panic)??;
+    let (store, jobs) = mpsc::channel(QUEUE);
+    tokio::spawn(serve(Arc::new(database), jobs));
+    Ok((Store(store), saved))
+}
+
+/// Saves one snapshot after the other until every [`Store`] is gone.
+async fn serve(database: Arc<Database>, mut jobs: mpsc::Receiver<Job>) {
+    while let Some((snapshot, done)) = jobs.recv().await {
+        let database = Arc::clone(&database);
+        let saved = spawn_blocking(move || save(&database, &snapshot)).await;
+        // Whoever handed it over may not be interested.
+        drop(done.send(saved.map_err(StoreError::Panic).flatten()));
+    }
+}
+
+fn load(database: &Database) -> Result<Saved, StoreError> {
+    create_tables(database)?;
+    let transaction = database.begin_read()?;
+    let mut saved = Saved::default();
+    let reports = transaction.open_table(REPORTS)?;
+    if let Some(bytes) = reports.get(ALL)? {
+        // Without the counts the windows still hold; only what workers send next has no known beginning.
+        saved.reports = serde_json::from_slice(bytes.value()).unwrap_or_else(|error| {
+            warn!(%error, "workers' counts cannot be read");
+            CumulativeReports::default()
+        });
+    }
+    for row in transaction.open_table(SPECS)?.iter()? {
+        let (uid, json) = row?;
+        saved.specs.insert(uid.value().to_owned(), json.value().to_owned());
+    }
+    let windows = transaction.open_table(WINDOWS)?;
+    for row in transaction.open_table(RECORDS)?.iter()? {
+        let (uid, json) = row?;
+        let uid = uid.value().to_owned();
+        let record = serde_json::from_slice(json.value()).ok();
+        let history = windows
+            .get(uid.as_str())?
+            .and_then(|bytes| History::decode(bytes.value()).ok());
+        if record.is_none() || history.is_none() {
+            saved.unreadable.insert(uid.clone());
+        }
+        saved
+            .slos
+            .insert(uid, (record.unwrap_or_default(), history.unwrap_or_default()));
+    }
+    Ok(saved)
+}
+
+fn create_tables(database: &Database) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    for table in [REPORTS, RECORDS, WINDOWS, SPECS] {
+        transaction.open_table(table)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+impl Store {
+    /// Hands a snapshot over at once, in this order; the future says when it is on the disk.
+    pub fn save(&self, snapshot: Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        let (done, saved) = oneshot::channel();
+        let handed_over = self.0.try_send((snapshot, done)).is_ok();
+        async move {
+            if !handed_over {
+                return Err(StoreError::Busy);
+            }
+            saved.await.unwrap_or(Err(StoreError::Busy))
+        }
+    }
+}
+
+fn save(database: &Database, snapshot: &Snapshot) -> Result<(), StoreError> {
+    let transaction = database.begin_write()?;
+    {
+        let mut reports = transaction.open_table(REPORTS)?;
+        let mut records = transaction.open_table(RECORDS)?;
+        let mut windows = transaction.open_table(WINDOWS)?;
+        let mut specs = transaction.open_table(SPECS)?;
+        if let Some(json) = &snapshot.reports {
+            reports.insert(ALL, json.as_slice())?;
+        }
+        for (uid, record, history) in &snapshot.slos {
+            records.insert(uid.as_str(), record.as_slice())?;
+            windows.insert(uid.as_str(), history.as_slice())?;
+        }
+        for (uid, spec) in &snapshot.specs {
+            specs.insert(uid.as_str(), spec.as_slice())?;
+        }
+        if let Some(existing) = &snapshot.existing {
+            let exists = |uid: &str| existing.binary_search_by(|known| known.as_str().cmp(uid)).is_ok();
+            for table in [&mut records, &mut windows, &mut specs] {
+                table.retain(|uid, _| exists(uid))?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

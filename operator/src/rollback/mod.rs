@@ -1,0 +1,11 @@
+//! Executes what the rollback machine decides: one file for each kind of target.
+//!
+//! The decisions are [`shoalwatch_core::rollback`]'s; here are the requests, their preconditions and what their answers mean.
+
+pub mod access;
+pub mod deployment;
+mod field_set;
+mod ownership;
+mod release;
+
+pub use release::{TEMPLATE_HASH_LABEL, release_id};

@@ -1,0 +1,180 @@
+//! Wires the rooms together, runs them, and stops them in order.
+//!
+//! What stops first is what others wait for: the streams and the controllers, then, when nothing writes any more, the
+//! Lease and the admin port.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    admin::{self, Readiness},
+    args::Args,
+    clock::{SharedClock, SystemClock},
+    controllers,
+    distribution::{self, DELIVERIES, Distribution, auth::TokenReviewer, server::Server, serving::Serving},
+    lease::{self, Campaign},
+    logging::{self, chain},
+    metrics,
+    supervise::{Death, Shift, Supervisor},
+};
+
+/// All tasks together may take so long to stop: less than a pod's 30 s.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Why the process ends.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No threads or no signal handlers.
+    #[error("the system refuses")]
+    System(#[source] std::io::Error),
+    /// There is no API server to talk to.
+    #[error("no Kubernetes: run in a pod with a ServiceAccount, or set KUBECONFIG")]
+    Client(#[source] kube::Error),
+    /// The admin port is taken, or forbidden.
+    #[error("cannot listen on {address}: choose another with --admin-addr")]
+    Bind {
+        /// As given.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A task that must live died.
+    #[error(transparent)]
+    Death(#[from] Death),
+}
+
+/// Runs the operator as a process: until SIGTERM or SIGINT, or until something in it dies.
+#[must_use]
+pub fn main(args: &Args) -> ExitCode {
+    if let Err(error) = logging::init(args.log_format, &args.log_filter) {
+        eprintln!("{}", chain(&error));
+        return ExitCode::FAILURE;
+    }
+    match start(args) {
+        Ok(()) => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(error = chain(&error), "the operator ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<(), Error> {
+    // Somebody who installed one before us chose it on purpose.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::System)?;
+    threads.block_on(async {
+        let asked = asked_to_stop().map_err(Error::System)?;
+        let client = Client::try_default().await.map_err(Error::Client)?;
+        run(args, client, asked).await
+    })
+}
+
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "asked to stop"),
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "asked to stop"),
+        }
+    })
+}
+
+/// Runs the operator against `client`'s API server until `asked`.
+pub async fn run(args: &Args, client: Client, asked: impl Future<Output = ()>) -> Result<(), Error> {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = args.namespace,
+        "starting"
+    );
+    let admin = bind_admin(args.admin_addr).await?;
+    let mut supervisor = Supervisor::default();
+    wire(args, &client, admin, &mut supervisor);
+    supervisor.run(asked, GRACE).await?;
+    Ok(())
+}
+
+async fn bind_admin(address: SocketAddr) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|source| Error::Bind { address, source })?;
+    tracing::info!(address = ?listener.local_addr(), "admin port open");
+    Ok(listener)
+}
+
+/// Makes every room and starts its task.
+fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Supervisor) {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let readiness = Readiness::default();
+    let mut registry = metrics::registry();
+
+    let campaign = Campaign::new(
+        client.clone(),
+        &args.namespace,
+        args.pod_name.clone(),
+        Arc::clone(&clock),
+        lease::Metrics::register(&mut registry),
+    );
+    let leadership = campaign.leadership();
+
+    let streams = distribution::metrics::Metrics::register(&mut registry);
+    let (distribution, pusher) = Distribution::new(leadership.clone(), Arc::clone(&clock), streams.clone());
+    let (deliveries, delivered) = mpsc::channel(DELIVERIES);
+    metrics::watch_queue(&mut registry, "sli_delivery", &deliveries);
+    let reviewer = TokenReviewer::new(
+        client.clone(),
+        &args.namespace,
+        &args.worker_service_account,
+        Arc::clone(&clock),
+        streams.clone(),
+    );
+    let stop = supervisor.stop(Shift::Early);
+    let server = Server::new(&distribution, reviewer, deliveries, streams.clone(), stop.clone());
+    let serving = Serving {
+        client: client.clone(),
+        namespace: args.namespace.clone(),
+        pod_ip: args.pod_ip,
+        address: args.distribution_addr,
+        clock: Arc::clone(&clock),
+        metrics: streams,
+        readiness: readiness.clone(),
+        stop: stop.clone(),
+    };
+    let controllers = controllers::run(controllers::Inputs {
+        client: client.clone(),
+        namespace: args.namespace.clone(),
+        distribution,
+        deliveries: delivered,
+        leadership,
+        data_dir: args.data_dir.clone(),
+        clock,
+        registry: &mut registry,
+        stop: stop.clone(),
+    });
+
+    let late = supervisor.stop(Shift::Late);
+    let serving_admin = admin::serve(admin, readiness.clone(), Arc::new(registry), late.clone());
+    supervisor.spawn("admin", Shift::Late, serving_admin);
+    supervisor.spawn("lease", Shift::Late, endless(campaign.run(readiness, late)));
+    supervisor.spawn("pusher", Shift::Early, endless(pusher.run(stop)));
+    supervisor.spawn("controllers", Shift::Early, controllers);
+    supervisor.spawn("distribution", Shift::Early, serving.run(server));
+}
+
+/// A task that cannot fail.
+async fn endless(work: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
+    work.await;
+    Ok(())
+}
