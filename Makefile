@@ -8,6 +8,7 @@ RUST := $(CURDIR)/target/debug
 IMAGES := $(CURDIR)/target/images
 # The local cluster's folder; its name becomes part of the names of its network namespace and its cgroups.
 CLUSTER ?= $(CURDIR)/target/cluster
+TEST_CLUSTER := $(CURDIR)/target/test-cluster
 SHOALCLUSTER := $(BIN)/shoalcluster
 
 # A cluster of your own instead: CONTEXT= names a context of your kubeconfig. Its nodes need the images: give them by
@@ -17,16 +18,14 @@ REGISTRY ?= shoalwatch.local
 TAG ?= dev
 PUSH ?=
 
-export CGO_ENABLED := 0
-GO_FLAGS := -trimpath -ldflags='-s -w'
 CRATES := --workspace --exclude shoalwatch-node-ebpf
-# How a command reaches the cluster: in the local one's network, or through your own context.
+# How a command reaches a cluster: in the local one's network, or through your own context.
 ifeq ($(CONTEXT),)
-REACH := $(SHOALCLUSTER) run --dir $(CLUSTER) --
+reach = $(SHOALCLUSTER) run --dir $(1) -- env SHOALWATCH_KUBECTL='target/bin/shoalcluster run --dir $(1:$(CURDIR)/%=%) -- kubectl'
 else
-REACH := env SHOALWATCH_CONTEXT=$(CONTEXT)
+reach = env SHOALWATCH_CONTEXT=$(CONTEXT) SHOALWATCH_KUBECTL='kubectl --context $(CONTEXT)'
 endif
-REACH += env SHOALWATCH_IMAGES=$(REGISTRY) SHOALWATCH_TAG=$(TAG)
+reach += SHOALWATCH_IMAGES=$(REGISTRY) SHOALWATCH_TAG=$(TAG)
 
 ##@ First
 .PHONY: help
@@ -35,7 +34,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: cluster ## Show the main job for real: measure a shop, change sampling live, undo a bad release
-	@$(REACH) $(RUST)/shoalwatch-demo
+	@$(call reach,$(CLUSTER)) $(RUST)/shoalwatch-demo
 
 .PHONY: demo-down
 demo-down: ## Remove everything that `make demo` started
@@ -55,7 +54,7 @@ prerequisites: ## Install what is missing from Debian's packages
 
 .PHONY: build
 build: ## Build operator, node worker and demo
-	@cargo build --quiet $(CRATES) --bins
+	@cargo build $(CRATES) --bins
 
 .PHONY: ebpf
 ebpf: ## Rebuild the eBPF object that is checked in (needs a nightly Rust)
@@ -74,7 +73,7 @@ tools: prerequisites ## Build the local cluster, the Collector and the shop
 	@mkdir -p $(BIN)
 	@echo "building Kubernetes and the Collector (some minutes the first time)"
 	@e2e/cluster/build.sh $(BIN)
-	@cd e2e/apps && go build $(GO_FLAGS) -o $(BIN)/ ./checkout ./load
+	@cd e2e/apps && CGO_ENABLED=0 go build -o $(BIN)/ ./checkout ./load
 
 .PHONY: images
 images: build tools ## Make the images as archives in target/images; with REGISTRY= and PUSH=1 push them
@@ -85,7 +84,7 @@ images: build tools ## Make the images as archives in target/images; with REGIST
 cluster: images ## Start the local cluster and load the images
 ifeq ($(CONTEXT),)
 	@$(SHOALCLUSTER) up --dir $(CLUSTER)
-	@$(SHOALCLUSTER) load --dir $(CLUSTER) $(IMAGES)/*.tar
+	@$(SHOALCLUSTER) load --dir $(CLUSTER) $(IMAGES)/*.tar >/dev/null
 endif
 
 ##@ Test
@@ -102,14 +101,21 @@ lint: ## Formatting and lints, as errors
 
 .PHONY: test-rust
 test-rust: prerequisites ## Pure, API and kernel tiers (the kernel tier needs root)
-	@cargo test $(CRATES) --exclude shoalwatch-e2e
+	@cargo test $(CRATES)
 
 .PHONY: test-go
 test-go: ## The local cluster's and the shop's own tests
-	@cd e2e/cluster && go vet ./local ./pause && go test ./local
+	@cd e2e/cluster && CGO_ENABLED=0 go vet ./local ./pause && CGO_ENABLED=0 go test ./local
 	@cd e2e/apps && go vet ./...
 
 .PHONY: test-system
-test-system: cluster ## The real cluster: exact counts, live policies, a canary undone, faults
-	@cargo test --quiet -p shoalwatch-e2e --no-run
-	@$(REACH) cargo test -p shoalwatch-e2e -- --test-threads=1
+test-system: images ## The real cluster: exact counts, live policies, a canary undone, faults
+	@cargo test --quiet $(CRATES) --test system --no-run
+ifeq ($(CONTEXT),)
+	@trap '$(SHOALCLUSTER) down --dir $(TEST_CLUSTER)' EXIT; \
+	$(SHOALCLUSTER) up --dir $(TEST_CLUSTER); \
+	$(SHOALCLUSTER) load --dir $(TEST_CLUSTER) $(IMAGES)/*.tar >/dev/null; \
+	$(call reach,$(TEST_CLUSTER)) cargo test --offline $(CRATES) --test system -- --test-threads=1
+else
+	@$(call reach) cargo test $(CRATES) --test system -- --test-threads=1
+endif

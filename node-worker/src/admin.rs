@@ -33,8 +33,8 @@ pub(crate) fn router(admin: Admin) -> Router {
 
 /// The event loop answers.
 async fn live(State(admin): State<Admin>) -> impl IntoResponse {
-    match admin.events.numbers().await {
-        Ok(_) => (StatusCode::OK, "ok\n".to_owned()),
+    match admin.events.ping().await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
 }
@@ -42,7 +42,12 @@ async fn live(State(admin): State<Admin>) -> impl IntoResponse {
 /// A configuration is in force, and the probes are loaded or it is known why not: a restart would not mend that.
 async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
     let configured = admin.in_force.borrow().is_some();
-    let mut lines: Vec<String> = admin.health.degraded.iter().map(|what| format!("degraded: {what}\n")).collect();
+    let mut lines: Vec<String> = admin
+        .health
+        .degraded
+        .iter()
+        .map(|what| format!("degraded: {what}\n"))
+        .collect();
     if configured {
         lines.insert(0, "ready\n".to_owned());
         return (StatusCode::OK, lines.concat());
@@ -52,11 +57,11 @@ async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let numbers = match admin.events.numbers().await {
-        Ok(numbers) => numbers,
+    let snapshot = match admin.events.snapshot().await {
+        Ok(snapshot) => snapshot,
         Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     };
     let in_force = admin.in_force.borrow().clone();
-    let text = prometheus::page(&numbers, &admin.counters, &admin.health, in_force.as_deref());
+    let text = prometheus::page(&snapshot, &admin.counters, &admin.health, in_force.as_deref());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -12,7 +12,12 @@ use crate::loader::LoaderOptions;
 #[command(version)]
 pub struct Args {
     /// Configuration file; the worker then needs neither Kubernetes nor an operator. It is read again whenever it changes.
-    #[arg(long, value_name = "FILE", env = "SHOALWATCH_CONFIG", conflicts_with = "operator_endpoint")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SHOALWATCH_CONFIG",
+        conflicts_with = "operator_endpoint"
+    )]
     pub config: Option<PathBuf>,
 
     /// This node's name in Kubernetes. Without Kubernetes: the machine's name, unless given.
@@ -57,7 +62,11 @@ pub(crate) struct OperatorArgs {
     pub(crate) operator_namespace: String,
 
     /// ServiceAccount token of the audience shoalwatch.dev/distribution. Read anew for each connection.
-    #[arg(long, default_value = "/var/run/secrets/shoalwatch/token", env = "SHOALWATCH_TOKEN_FILE")]
+    #[arg(
+        long,
+        default_value = "/var/run/secrets/shoalwatch/token",
+        env = "SHOALWATCH_TOKEN_FILE"
+    )]
     pub(crate) token_file: PathBuf,
 
     /// The certificate to trust for the operator. Default: the ConfigMap shoalwatch-ca of the operator's namespace.
@@ -133,7 +142,9 @@ pub enum LogFormat {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_not_a_number| format!("{text:?} is no number of seconds"))?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_not_a_number| format!("{text:?} is no number of seconds"))?;
     if (0.1..=86_400.0).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
     } else {

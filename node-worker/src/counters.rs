@@ -145,7 +145,10 @@ mod tests {
 
     #[test]
     fn every_counter_is_a_series_of_its_own_beside_those_of_its_metric() {
-        let series: BTreeSet<_> = Count::ALL.iter().map(|count| (count.metric(), count.labels())).collect();
+        let series: BTreeSet<_> = Count::ALL
+            .iter()
+            .map(|count| (count.metric(), count.labels()))
+            .collect();
         assert_eq!(series.len(), Count::ALL.len());
         let mut metrics: Vec<_> = Count::ALL.iter().map(|count| count.metric()).collect();
         metrics.dedup();

@@ -106,7 +106,11 @@ impl InForce {
         } = validated(stored.config)?;
         Ok(Self {
             version: stored.version,
-            policies: policies.iter().enumerate().map(compile_policy).collect::<Result<_, _>>()?,
+            policies: policies
+                .iter()
+                .enumerate()
+                .map(compile_policy)
+                .collect::<Result<_, _>>()?,
             report_interval_ms: slis.iter().map(|sli| sli.report_interval_ms).min().unwrap_or(0),
             slis: slis.into_iter().map(targeted).collect(),
             host_services,
@@ -163,7 +167,10 @@ impl TargetedSli {
     fn is_about(&self, identity: &Identity) -> bool {
         self.namespace == identity.namespace
             && identity.workload.as_deref() == Some(&self.workload)
-            && self.container.as_deref().is_none_or(|own| identity.container.as_deref() == Some(own))
+            && self
+                .container
+                .as_deref()
+                .is_none_or(|own| identity.container.as_deref() == Some(own))
     }
 }
 
@@ -180,7 +187,11 @@ fn compile_policy((index, policy): (usize, &config::SamplingPolicy)) -> Result<S
         rules: rules
             .map(|(number, rule)| rule_spec(&format!("{path}.rules[{number}]"), rule))
             .collect::<Result<_, _>>()?,
-        parent: if policy.honour_parent { Parent::Honour } else { Parent::Ignore },
+        parent: if policy.honour_parent {
+            Parent::Honour
+        } else {
+            Parent::Ignore
+        },
         limit: policy.limit.map(|limit| Limit {
             per_second: limit.traces_per_second,
             burst: limit.burst,

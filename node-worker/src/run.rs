@@ -40,7 +40,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 fn init_log(args: &Args) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log {:?} is not understood", args.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -50,7 +52,8 @@ fn init_log(args: &Args) -> anyhow::Result<()> {
 
 /// Each observed process takes a descriptor.
 fn raise_open_files() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         warn!(%error, "the limit of open files cannot be raised");
     }
@@ -123,7 +126,11 @@ fn load_probes(args: &Args) -> (Box<dyn Kernel>, Health) {
 
 fn export_settings(args: &Args) -> ExportSettings {
     ExportSettings {
-        endpoint: args.export.otlp_endpoint.clone().filter(|endpoint| !endpoint.is_empty()),
+        endpoint: args
+            .export
+            .otlp_endpoint
+            .clone()
+            .filter(|endpoint| !endpoint.is_empty()),
         ca_file: args.export.otlp_ca_file.clone(),
         metrics_interval: args.export.metrics_interval,
     }
@@ -157,7 +164,9 @@ async fn follow_configuration(
         services.spawn(async move { file.follow(&counters).await });
         return Ok(());
     }
-    let client = Client::try_default().await.context("no Kubernetes: name a configuration file with --config")?;
+    let client = Client::try_default()
+        .await
+        .context("no Kubernetes: name a configuration file with --config")?;
     let settings = client_settings(args, node_name.clone(), health, client.clone())?;
     let last_good = LastGood::new(&args.operator.state_dir);
     let operator = OperatorClient::new(settings, applier, events.clone(), last_good, counters);

@@ -110,7 +110,9 @@ pub async fn run(args: &Args, client: Client, asked: impl Future<Output = ()>) -
 async fn bind_admin(address: SocketAddr) -> Result<TcpListener, Error> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|source| Error::Bind { address, source })?;
-    tracing::info!(address = ?listener.local_addr(), "admin port open");
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "admin port open");
+    }
     Ok(listener)
 }
 
@@ -141,7 +143,13 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         streams.clone(),
     );
     let stop = supervisor.stop(Shift::Early);
-    let server = Server::new(&distribution, reviewer, deliveries, streams.clone(), stop.clone());
+    let server = Server::new(
+        &distribution,
+        reviewer,
+        deliveries.clone(),
+        streams.clone(),
+        stop.clone(),
+    );
     let serving = Serving {
         client: client.clone(),
         namespace: args.namespace.clone(),
@@ -169,7 +177,12 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
     supervisor.spawn("admin", Shift::Late, serving_admin);
     supervisor.spawn("lease", Shift::Late, endless(campaign.run(readiness, late)));
     supervisor.spawn("pusher", Shift::Early, endless(pusher.run(stop)));
-    supervisor.spawn("controllers", Shift::Early, controllers);
+    supervisor.spawn("controllers", Shift::Early, async move {
+        let ended = controllers.await;
+        // Until here: both stop at once, and a queue that closes under the controllers would look like a death to them.
+        drop(deliveries);
+        ended
+    });
     supervisor.spawn("distribution", Shift::Early, serving.run(server));
 }
 
@@ -177,4 +190,87 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
 async fn endless(work: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
     work.await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{ApiServer, api_server};
+
+    /// On free ports, with a folder that is removed when dropped.
+    fn args(folder: &tempfile::TempDir) -> Args {
+        let data = format!("--data-dir={}", folder.path().display());
+        let ports = ["--admin-addr=127.0.0.1:0", "--distribution-addr=127.0.0.1:0"];
+        Args::parse_from(
+            ["operator", "--namespace=x", "--pod-name=me", &data]
+                .into_iter()
+                .chain(ports),
+        )
+    }
+
+    /// A server that refuses everything but `GET what`, which it answers with `found`.
+    async fn refuse_all_but(mut server: ApiServer, what: &str, found: serde_json::Value) {
+        let get = format!("GET {what}");
+        loop {
+            let refused =
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden"});
+            server
+                .answer(|asked| {
+                    if asked.what == get {
+                        (200, found.clone())
+                    } else {
+                        (403, refused)
+                    }
+                })
+                .await;
+        }
+    }
+
+    #[tokio::test]
+    async fn without_any_rights_it_stays_up_and_stops_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (client, server) = api_server();
+        let server = tokio::spawn(refuse_all_but(server, "", json!(null)));
+        run(&args(&folder), client, ready(())).await.unwrap();
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn an_authority_that_cannot_serve_ends_the_process_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (client, server) = api_server();
+        let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "shoalwatch-ca"}, "data": {}});
+        let what = "/api/v1/namespaces/x/secrets/shoalwatch-ca";
+        let server = tokio::spawn(refuse_all_but(server, what, secret));
+        let error = run(&args(&folder), client, pending()).await.unwrap_err();
+        server.abort();
+        let told = chain(&error);
+        assert!(told.starts_with("task distribution failed: "), "{told}");
+        assert!(
+            told.contains("has no data under \"ca.crt\". Delete it and restart"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_the_flag_that_chooses_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, _server) = api_server();
+        let args = Args {
+            admin_addr: taken.local_addr().unwrap(),
+            ..args(&folder)
+        };
+        let error = run(&args, client, pending()).await.unwrap_err();
+        assert!(
+            chain(&error).contains("--admin-addr: Address already in use"),
+            "{}",
+            chain(&error)
+        );
+    }
 }

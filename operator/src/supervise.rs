@@ -151,11 +151,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_ends_all_and_is_named() {
-        async fn bomb() -> io::Result<()> {
-            panic!("boom")
-        }
         let mut supervisor = Supervisor::default();
-        supervisor.spawn("bomb", Shift::Early, bomb());
+        let bomb = std::future::poll_fn(|_| -> std::task::Poll<io::Result<()>> { panic!("boom") });
+        supervisor.spawn("bomb", Shift::Early, bomb);
         let death = supervisor.run(pending(), GRACE).await.unwrap_err();
         assert!(matches!(death, Death::Failed { task: "bomb", .. }), "{death}");
     }

@@ -80,13 +80,18 @@ impl Bench {
 
     /// Applies a SamplingPolicy for all of the namespace, and waits until every node has acknowledged it.
     pub(crate) async fn sample(&self, probability: &str) -> Result<()> {
+        self.write_policy(probability).await?;
+        self.programmed().await
+    }
+
+    /// Applies a SamplingPolicy for all of the namespace.
+    pub(crate) async fn write_policy(&self, probability: &str) -> Result<()> {
         let namespace = &self.namespace;
         let manifest = format!(
             "{{apiVersion: shoalwatch.dev/v1alpha1, kind: SamplingPolicy, metadata: {{name: all, namespace: {namespace}}}, \
              spec: {{probability: '{probability}'}}}}"
         );
-        self.cluster.apply(&manifest).await?;
-        self.programmed().await
+        self.cluster.apply(&manifest).await
     }
 
     /// Waits until every node has acknowledged the policy as it is written now.

@@ -79,13 +79,6 @@ async fn one_service(bench: &Bench, name: &str) -> Result<()> {
 fn by_route(answers: &BTreeMap<String, u64>) -> Requests {
     let mut requests = Requests::new();
     for (key, count) in answers {
-        let route = |path: &str| {
-            if path.starts_with("/items/") {
-                "/items/{id}".to_owned()
-            } else {
-                path.to_owned()
-            }
-        };
         let mut words = key.split(' ');
         let [method, path, status] = [(); 3].map(|()| words.next().unwrap_or_default());
         *requests

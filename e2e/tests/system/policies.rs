@@ -35,8 +35,9 @@ async fn change_live(bench: &Bench) -> Result<()> {
         "spans at probability 0"
     );
 
+    bench.write_policy("1").await?;
     let edited = Instant::now();
-    bench.sample("1").await?;
+    bench.programmed().await?;
     let acknowledged = edited.elapsed();
     wait::until("spans at probability 1", Duration::from_secs(30), || async {
         Ok((collector::accepted_spans(&bench.cluster).await? > none).then_some(()))

@@ -110,10 +110,15 @@ mod tests {
     #[test]
     fn nested_and_re_rooted_paths_give_the_innermost_container() {
         let outer = "f".repeat(64);
-        let kind = format!("0::/docker/{outer}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{UNDERSCORED}.slice/cri-containerd-{ID}.scope");
+        let kind = format!(
+            "0::/docker/{outer}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{UNDERSCORED}.slice/cri-containerd-{ID}.scope"
+        );
         expect(&kind, Some(UID));
         expect(&format!("0::/../../pod{UID}/{ID}/init.scope"), Some(UID));
-        expect(&format!("1:name=systemd:/kubepods/pod{UID}/{ID}/system.slice/nginx.service"), Some(UID));
+        expect(
+            &format!("1:name=systemd:/kubepods/pod{UID}/{ID}/system.slice/nginx.service"),
+            Some(UID),
+        );
     }
 
     #[test]
@@ -140,7 +145,14 @@ mod tests {
     fn host_processes_and_helpers_are_in_no_container() {
         let conmon = format!("0::/kubepods.slice/kubepods-pod{UNDERSCORED}.slice/crio-conmon-{ID}.scope");
         let short = format!("0::/kubepods/pod{UID}/{}", &ID[1..]);
-        for text in ["", "0::/", "0::/user.slice/user-0.slice/session-1.scope", "nonsense", &conmon, &short] {
+        for text in [
+            "",
+            "0::/",
+            "0::/user.slice/user-0.slice/session-1.scope",
+            "nonsense",
+            &conmon,
+            &short,
+        ] {
             assert_eq!(container_of(text), None, "{text}");
         }
     }

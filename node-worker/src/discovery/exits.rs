@@ -54,7 +54,10 @@ impl Exits {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; BATCH];
         let (ready, _) = epoll::wait(&self.epoll, &mut room, Some(&at_once))?;
-        let ended: Vec<u32> = ready.iter().filter_map(|event| u32::try_from(event.data.u64()).ok()).collect();
+        let ended: Vec<u32> = ready
+            .iter()
+            .filter_map(|event| u32::try_from(event.data.u64()).ok())
+            .collect();
         for tgid in &ended {
             self.forget(*tgid);
         }
@@ -75,7 +78,7 @@ mod tests {
         let mut ending = Command::new("sleep").arg("60").spawn().unwrap();
         exits.watch(lasting.id()).unwrap();
         exits.watch(ending.id()).unwrap();
-        assert_eq!(exits.ended().unwrap(), []);
+        assert!(exits.ended().unwrap().is_empty());
         ending.kill().unwrap();
         let mut ended = exits.ended().unwrap();
         while ended.is_empty() {
@@ -83,7 +86,7 @@ mod tests {
             ended = exits.ended().unwrap();
         }
         assert_eq!(ended, [ending.id()]);
-        assert_eq!(exits.ended().unwrap(), []);
+        assert!(exits.ended().unwrap().is_empty());
         lasting.kill().unwrap();
         lasting.wait().unwrap();
         ending.wait().unwrap();

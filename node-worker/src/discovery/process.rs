@@ -118,6 +118,9 @@ mod tests {
         let me = std::process::id();
         assert!(proc_fs.processes().unwrap().any(|tgid| tgid == me));
         let program = std::env::current_exe().unwrap();
-        assert_eq!(proc_fs.command(me).unwrap().executable, program.file_name().unwrap().to_string_lossy());
+        assert_eq!(
+            proc_fs.command(me).unwrap().executable,
+            program.file_name().unwrap().to_string_lossy()
+        );
     }
 }

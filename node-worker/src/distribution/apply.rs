@@ -48,7 +48,9 @@ impl Applier {
 
     /// Returns when the next request is judged by it.
     pub(crate) async fn apply(&self, stored: StoredConfig) -> Result<Arc<InForce>, ApplyError> {
-        let in_force = InForce::compile(stored).map(Arc::new).map_err(|refused| self.refuse(refused))?;
+        let in_force = InForce::compile(stored)
+            .map(Arc::new)
+            .map_err(|refused| self.refuse(refused))?;
         self.events.configure(Arc::clone(&in_force)).await?;
         self.counters.one(Count::ConfigApplied);
         let version = in_force.version.as_ref();
@@ -68,7 +70,11 @@ impl Applier {
             Refused::OlderTerm { .. } => Count::ConfigOlderTerm,
             _ => Count::ConfigInvalid,
         });
-        warn!(reason = refused.reason(), category = refused.category(), "configuration refused, the last good one stays in force");
+        warn!(
+            reason = refused.reason(),
+            category = refused.category(),
+            "configuration refused, the last good one stays in force"
+        );
         ApplyError::Refused(refused)
     }
 }

@@ -128,7 +128,11 @@ impl OperatorClient {
                 backoff.reset();
             }
             let pause = backoff.pause();
-            warn!(error = &error as &dyn std::error::Error, ?pause, "stream to the operator ended, what is in force stays");
+            warn!(
+                error = &error as &dyn std::error::Error,
+                ?pause,
+                "stream to the operator ended, what is in force stays"
+            );
             sleep(pause).await;
         }
     }
@@ -141,8 +145,15 @@ impl OperatorClient {
             Ok(None) => return Ok(()),
             Err(error) => {
                 let corrupt = matches!(error, LastGoodError::Corrupt { .. });
-                self.counters.one(if corrupt { Count::LastGoodCorrupt } else { Count::LastGoodFailed });
-                warn!(error = &error as &dyn std::error::Error, "starting without the last good configuration");
+                self.counters.one(if corrupt {
+                    Count::LastGoodCorrupt
+                } else {
+                    Count::LastGoodFailed
+                });
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "starting without the last good configuration"
+                );
                 return Ok(());
             }
         };
@@ -257,7 +268,10 @@ impl OperatorClient {
             Ok(()) => self.counters.one(Count::LastGoodWritten),
             Err(error) => {
                 self.counters.one(Count::LastGoodFailed);
-                warn!(error = &error as &dyn std::error::Error, "a restart of this worker would begin without this configuration");
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a restart of this worker would begin without this configuration"
+                );
             }
         }
     }
@@ -379,7 +393,9 @@ fn refused(status: Status) -> StreamError {
 }
 
 /// Disks may be slow.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, LastGoodError> + Send + 'static) -> Result<T, LastGoodError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LastGoodError> + Send + 'static,
+) -> Result<T, LastGoodError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(LastGoodError::Io {

@@ -31,14 +31,18 @@ pub(crate) enum CredentialsError {
         source: std::io::Error,
     },
     /// The API server's answer.
-    #[error("ConfigMap {CA_CONFIG_MAP} in namespace {namespace} cannot be read: the operator writes it, the worker needs `get` on it")]
+    #[error(
+        "ConfigMap {CA_CONFIG_MAP} in namespace {namespace} cannot be read: the operator writes it, the worker needs `get` on it"
+    )]
     ConfigMap {
         namespace: String,
         #[source]
         source: Box<kube::Error>,
     },
     /// It is there, but not what was expected.
-    #[error("ConfigMap {CA_CONFIG_MAP} in namespace {namespace} has no {CA_KEY}: the operator writes it, wait for it or look at its log")]
+    #[error(
+        "ConfigMap {CA_CONFIG_MAP} in namespace {namespace} has no {CA_KEY}: the operator writes it, wait for it or look at its log"
+    )]
     NoAuthority { namespace: String },
 }
 
@@ -55,10 +59,12 @@ impl Authority {
     pub(super) async fn read(&self) -> Result<Certificate, CredentialsError> {
         match self {
             Self::File(path) => {
-                let pem = tokio::fs::read(path).await.map_err(|source| CredentialsError::Authority {
-                    path: path.clone(),
-                    source,
-                })?;
+                let pem = tokio::fs::read(path)
+                    .await
+                    .map_err(|source| CredentialsError::Authority {
+                        path: path.clone(),
+                        source,
+                    })?;
                 Ok(Certificate::from_pem(pem))
             }
             Self::ConfigMap { client, namespace } => from_config_map(client, namespace).await,
@@ -68,22 +74,28 @@ impl Authority {
 
 async fn from_config_map(client: &Client, namespace: &str) -> Result<Certificate, CredentialsError> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found = api.get(CA_CONFIG_MAP).await.map_err(|source| CredentialsError::ConfigMap {
-        namespace: namespace.to_owned(),
-        source: Box::new(source),
-    })?;
+    let found = api
+        .get(CA_CONFIG_MAP)
+        .await
+        .map_err(|source| CredentialsError::ConfigMap {
+            namespace: namespace.to_owned(),
+            source: Box::new(source),
+        })?;
     let pem = found.data.and_then(|mut data| data.remove(CA_KEY));
-    pem.map(Certificate::from_pem).ok_or_else(|| CredentialsError::NoAuthority {
-        namespace: namespace.to_owned(),
-    })
+    pem.map(Certificate::from_pem)
+        .ok_or_else(|| CredentialsError::NoAuthority {
+            namespace: namespace.to_owned(),
+        })
 }
 
 /// `Bearer …`, marked as secret so that no log shows it.
 pub(super) async fn authorization(path: &PathBuf) -> Result<MetadataValue<Ascii>, CredentialsError> {
-    let token = tokio::fs::read_to_string(path).await.map_err(|source| CredentialsError::Token {
-        path: path.clone(),
-        source,
-    })?;
+    let token = tokio::fs::read_to_string(path)
+        .await
+        .map_err(|source| CredentialsError::Token {
+            path: path.clone(),
+            source,
+        })?;
     let value = format!("Bearer {}", token.trim());
     let no_token = || CredentialsError::NoToken { path: path.clone() };
     if token.trim().is_empty() {

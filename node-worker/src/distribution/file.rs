@@ -77,7 +77,10 @@ impl ConfigFile {
                 Ok(()) | Err(FileError::Apply { .. }) => {}
                 Err(error) => {
                     counters.one(Count::ConfigUnreadable);
-                    warn!(error = &error as &dyn std::error::Error, "configuration file is wrong, the last good one stays in force");
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "configuration file is wrong, the last good one stays in force"
+                    );
                 }
             }
         }

@@ -18,7 +18,9 @@ const MAX_BYTES: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LastGoodError {
     /// It was moved aside.
-    #[error("the last good configuration {path:?} is damaged: it was moved to {CORRUPT_FILE}, the operator sends a new one")]
+    #[error(
+        "the last good configuration {path:?} is damaged: it was moved to {CORRUPT_FILE}, the operator sends a new one"
+    )]
     Corrupt {
         path: PathBuf,
         #[source]
@@ -68,7 +70,8 @@ impl LastGood {
     /// Whole or not at all, also when the machine stops meanwhile.
     pub(crate) fn write(&self, stored: &StoredConfig) -> Result<(), LastGoodError> {
         let path = self.folder.join(FILE);
-        self.write_atomically(&path, stored).map_err(|source| LastGoodError::Io { path, source })
+        self.write_atomically(&path, stored)
+            .map_err(|source| LastGoodError::Io { path, source })
     }
 
     fn write_atomically(&self, path: &Path, stored: &StoredConfig) -> io::Result<()> {
@@ -145,6 +148,9 @@ mod tests {
         fs::write(folder.path().join(FILE), "{\"version\": 7}").unwrap();
         assert!(matches!(last_good.read(), Err(LastGoodError::Corrupt { .. })));
         assert_eq!(last_good.read().unwrap(), None);
-        assert_eq!(fs::read_to_string(folder.path().join(CORRUPT_FILE)).unwrap(), "{\"version\": 7}");
+        assert_eq!(
+            fs::read_to_string(folder.path().join(CORRUPT_FILE)).unwrap(),
+            "{\"version\": 7}"
+        );
     }
 }

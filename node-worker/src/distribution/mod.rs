@@ -5,6 +5,8 @@ mod client;
 mod credentials;
 mod file;
 mod last_good;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use apply::Applier;
 pub(crate) use client::{ClientSettings, OperatorClient};

@@ -74,7 +74,10 @@ mod tests {
         assert!(matches(&service(Some("python3"), Some("8000")), &python));
         assert!(!matches(&service(Some("python3"), Some("9000")), &python));
         assert!(!matches(&service(Some("python"), Some("8000")), &python));
-        assert!(!matches(&service(None, None), &python), "a service without conditions selects nothing");
+        assert!(
+            !matches(&service(None, None), &python),
+            "a service without conditions selects nothing"
+        );
     }
 
     #[test]

@@ -55,7 +55,11 @@ impl PodFacts {
         let annotations = metadata.annotations.clone().unwrap_or_default();
         let labels = metadata.labels.clone().unwrap_or_default();
         let namespace = metadata.namespace.clone().unwrap_or_default();
-        let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let owner = metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|owner| owner.controller == Some(true));
         let workload = owner.and_then(|owner| workload(owner, labels.get(TEMPLATE_HASH)));
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         Some(Self {
@@ -106,7 +110,10 @@ impl PodFacts {
         let pod = resource.get("k8s.pod.name").unwrap_or_default().to_owned();
         let instance: Vec<_> = [self.namespace.as_str(), &pod].into_iter().chain(container).collect();
         resource.set("service.instance.id", instance.join("."));
-        resource.set("service.name", self.workload.as_ref().map_or(&pod, |workload| &workload.name));
+        resource.set(
+            "service.name",
+            self.workload.as_ref().map_or(&pod, |workload| &workload.name),
+        );
         resource.set("service.namespace", self.namespace.as_str());
         if let Some(container) = container {
             resource.set("k8s.container.name", container);
@@ -164,7 +171,10 @@ fn workload(owner: &OwnerReference, template_hash: Option<&String>) -> Option<Wo
 
 fn containers(pod: &Pod) -> Vec<(String, Option<String>)> {
     let spec = pod.spec.as_ref();
-    let init = spec.and_then(|spec| spec.init_containers.as_ref()).into_iter().flatten();
+    let init = spec
+        .and_then(|spec| spec.init_containers.as_ref())
+        .into_iter()
+        .flatten();
     let main = spec.map(|spec| &spec.containers).into_iter().flatten();
     init.chain(main)
         .map(|container| (container.name.clone(), container.image.clone()))
@@ -265,7 +275,11 @@ mod tests {
         assert_eq!(identity.resource.get("service.name"), Some("till"));
         assert_eq!(identity.resource.get("team"), Some("tills"));
         assert_eq!(identity.resource.get("unrelated"), None);
-        assert_eq!(identity.workload.as_deref(), Some("checkout"), "an SLO's target is the Deployment, however it is called");
+        assert_eq!(
+            identity.workload.as_deref(),
+            Some("checkout"),
+            "an SLO's target is the Deployment, however it is called"
+        );
     }
 
     #[test]

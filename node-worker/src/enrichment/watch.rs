@@ -81,20 +81,19 @@ mod tests {
     #[test]
     fn a_new_list_replaces_the_old_one_only_when_it_is_whole() {
         let mut pods = Pods::default();
-        for (event, changed, known) in [
-            (Event::Init, false, 0),
-            (Event::InitApply(pod("a")), false, 0),
-            (Event::InitDone, true, 1),
-            (Event::Apply(pod("b")), true, 2),
-            (Event::Apply(pod("b")), false, 2),
-            (Event::Init, false, 2),
-            (Event::InitApply(pod("c")), false, 2),
-            (Event::InitDone, true, 1),
-            (Event::Delete(pod("c")), true, 0),
-            (Event::Delete(pod("c")), false, 0),
-        ] {
+        let mut step = |event, changed, known| {
             assert_eq!(pods.take(event), changed);
             assert_eq!(pods.index.len(), known);
-        }
+        };
+        step(Event::Init, false, 0);
+        step(Event::InitApply(pod("a")), false, 0);
+        step(Event::InitDone, true, 1);
+        step(Event::Apply(pod("b")), true, 2);
+        step(Event::Apply(pod("b")), false, 2);
+        step(Event::Init, false, 2);
+        step(Event::InitApply(pod("c")), false, 2);
+        step(Event::InitDone, true, 1);
+        step(Event::Delete(pod("c")), true, 0);
+        step(Event::Delete(pod("c")), false, 0);
     }
 }

@@ -79,7 +79,9 @@ impl Exporters {
 
     /// After the event loop, which knows the numbers.
     pub(crate) fn start_metrics(&mut self, events: &EventLoop, counters: &Arc<Counters>) {
-        let Some((channel, interval)) = self.to.clone() else { return };
+        let Some((channel, interval)) = self.to.clone() else {
+            return;
+        };
         let (stop, stopped) = oneshot::channel();
         let task = export_metrics(channel, interval, events.clone(), Arc::clone(counters), stopped);
         self.metric_task = Some((stop, tokio::spawn(task)));

@@ -126,10 +126,21 @@ mod tests {
 
     #[test]
     fn codes_are_retried_as_the_specification_says() {
-        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Aborted, Code::DataLoss, Code::Cancelled] {
+        for code in [
+            Code::Unavailable,
+            Code::DeadlineExceeded,
+            Code::Aborted,
+            Code::DataLoss,
+            Code::Cancelled,
+        ] {
             assert_eq!(advice(&Status::new(code, "")), Advice::Later, "{code}");
         }
-        for code in [Code::InvalidArgument, Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented] {
+        for code in [
+            Code::InvalidArgument,
+            Code::Unauthenticated,
+            Code::PermissionDenied,
+            Code::Unimplemented,
+        ] {
             assert_eq!(advice(&Status::new(code, "")), Advice::Never, "{code}");
         }
     }

@@ -47,7 +47,8 @@ impl TracesSender {
             let status = match client.export(request.clone()).await {
                 Ok(answer) => {
                     let partial = answer.into_inner().partial_success;
-                    let rejected = partial.map_or(0, |partial| rejected(partial.rejected_spans, &partial.error_message));
+                    let rejected =
+                        partial.map_or(0, |partial| rejected(partial.rejected_spans, &partial.error_message));
                     return taken(&counters, count, rejected.min(count));
                 }
                 Err(status) => status,
@@ -63,7 +64,11 @@ impl TracesSender {
 }
 
 fn taken(counters: &Counters, count: u64, rejected: u64) {
-    counters.one(if rejected > 0 { Count::TracesPartial } else { Count::TracesSent });
+    counters.one(if rejected > 0 {
+        Count::TracesPartial
+    } else {
+        Count::TracesSent
+    });
     counters.add(Count::SpansExported, count - rejected);
     counters.losses.add(Loss::ExportPartial, rejected);
 }
@@ -102,8 +107,14 @@ impl MetricsSender {
             let status = match self.client.clone().export(request.clone()).await {
                 Ok(answer) => {
                     let partial = answer.into_inner().partial_success;
-                    let rejected = partial.map_or(0, |partial| rejected(partial.rejected_data_points, &partial.error_message));
-                    return counters.one(if rejected > 0 { Count::MetricsPartial } else { Count::MetricsSent });
+                    let rejected = partial.map_or(0, |partial| {
+                        rejected(partial.rejected_data_points, &partial.error_message)
+                    });
+                    return counters.one(if rejected > 0 {
+                        Count::MetricsPartial
+                    } else {
+                        Count::MetricsSent
+                    });
                 }
                 Err(status) => status,
             };

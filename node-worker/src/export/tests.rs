@@ -1,0 +1,165 @@
+//! The senders against a receiver in this process.
+
+use std::{
+    collections::VecDeque,
+    net::Ipv4Addr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    trace::v1::Span,
+};
+use shoalwatch_pipeline::loss::Loss;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+use super::*;
+use crate::{counters::Count, enrichment::Resource};
+
+/// What the receiver will answer, and what it was sent.
+#[derive(Default)]
+struct Script {
+    answers: VecDeque<Result<ExportTraceServiceResponse, Status>>,
+    received: Vec<ExportTraceServiceRequest>,
+}
+
+#[derive(Clone, Default)]
+struct Receiver(Arc<Mutex<Script>>);
+
+impl Receiver {
+    fn lock(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let mut script = self.lock();
+        script.received.push(request.into_inner());
+        let answer = script
+            .answers
+            .pop_front()
+            .unwrap_or_else(|| Ok(ExportTraceServiceResponse::default()));
+        answer.map(Response::new)
+    }
+}
+
+async fn receiver(answers: Vec<Result<ExportTraceServiceResponse, Status>>) -> (Receiver, Channel) {
+    let receiver = Receiver::default();
+    receiver.lock().answers.extend(answers);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::builder()
+        .add_service(TraceServiceServer::new(receiver.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    (receiver, channel::open(&endpoint, None).unwrap())
+}
+
+fn resource(name: &str) -> Arc<Resource> {
+    let mut resource = Resource::default();
+    resource.set("service.name", name);
+    Arc::new(resource)
+}
+
+fn spans(resource: &Arc<Resource>, count: usize) -> Vec<KeptSpan> {
+    let span = || KeptSpan {
+        resource: Arc::clone(resource),
+        span: Span::default(),
+    };
+    std::iter::repeat_with(span).take(count).collect()
+}
+
+/// Sends the batches and waits until the exporter has no more.
+async fn export(channel: Channel, batches: Vec<Vec<KeptSpan>>) -> Arc<Counters> {
+    let counters = Arc::new(Counters::default());
+    let (sender, receiver) = mpsc::channel(batches.len());
+    for batch in batches {
+        sender.send(batch).await.unwrap();
+    }
+    drop(sender);
+    export_spans(channel, receiver, Arc::clone(&counters)).await;
+    counters
+}
+
+#[tokio::test]
+async fn a_busy_receiver_is_tried_again_with_the_same_batch() {
+    let (sink, channel) = receiver(vec![Err(Status::unavailable("busy")), Err(Status::aborted("again"))]).await;
+    let counters = export(channel, vec![spans(&resource("web"), 3)]).await;
+    let received = &sink.lock().received;
+    assert_eq!(received.len(), 3);
+    assert_eq!(received[0], received[2]);
+    assert_eq!(counters.get(Count::TracesRetried), 2);
+    assert_eq!(counters.get(Count::SpansExported), 3);
+    assert!(counters.losses.iter().all(|(_, count)| count == 0));
+}
+
+#[tokio::test]
+async fn a_refusal_for_good_is_not_tried_again_and_its_spans_are_counted_as_lost() {
+    let (sink, channel) = receiver(vec![Err(Status::invalid_argument("no"))]).await;
+    let counters = export(channel, vec![spans(&resource("web"), 3)]).await;
+    assert_eq!(sink.lock().received.len(), 1);
+    assert_eq!(counters.losses.get(Loss::ExportRefused), 3);
+    assert_eq!(counters.get(Count::TracesFailed), 1);
+}
+
+#[tokio::test]
+async fn what_a_receiver_left_out_is_counted_as_lost_and_the_rest_as_sent() {
+    let partial = ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: 2,
+            error_message: "too old".into(),
+        }),
+    };
+    let (_receiver, channel) = receiver(vec![Ok(partial)]).await;
+    let counters = export(channel, vec![spans(&resource("web"), 5)]).await;
+    assert_eq!(counters.losses.get(Loss::ExportPartial), 2);
+    assert_eq!(counters.get(Count::SpansExported), 3);
+    assert_eq!(counters.get(Count::TracesPartial), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_receiver_is_given_up_after_a_minute_and_counted() {
+    let channel = channel::open("http://127.0.0.1:1", None).unwrap();
+    let counters = export(channel, vec![spans(&resource("web"), 4)]).await;
+    assert_eq!(counters.losses.get(Loss::ExportGivenUp), 4);
+    assert!(
+        counters.get(Count::TracesRetried) >= 12,
+        "{}",
+        counters.get(Count::TracesRetried)
+    );
+}
+
+#[tokio::test]
+async fn spans_of_one_resource_travel_together() {
+    let (web, shop) = (resource("web"), resource("shop"));
+    let mixed = [&web, &shop, &web]
+        .into_iter()
+        .flat_map(|resource| spans(resource, 1))
+        .collect();
+    let (sink, channel) = receiver(Vec::new()).await;
+    export(channel, vec![mixed]).await;
+    let received = &sink.lock().received[0];
+    let groups: Vec<_> = received
+        .resource_spans
+        .iter()
+        .map(|group| group.scope_spans[0].spans.len())
+        .collect();
+    assert_eq!(groups, [2, 1]);
+}
+
+#[test]
+fn an_endpoint_that_cannot_work_says_what_to_write() {
+    let reason = |endpoint: &str| channel::open(endpoint, None).unwrap_err().to_string();
+    assert!(reason("not a url").contains("http://collector:4317"));
+    assert!(reason("https://collector:4317").contains("--otlp-ca-file"));
+}

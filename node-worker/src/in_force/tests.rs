@@ -52,16 +52,24 @@ fn a_refusal_names_the_field_and_every_cause() {
     let reason = |yaml| compile(yaml).unwrap_err().reason();
     let probability = reason("config: {policies: [{id: a, probability: 1.5}]}");
     assert!(probability.starts_with("policies[0].probability: 1.5"), "{probability}");
-    let method = reason(
-        "config: {policies: [{id: a, probability: 1, rules: [{name: r, methods: [FETCH], probability: 1}]}]}",
+    let method =
+        reason("config: {policies: [{id: a, probability: 1, rules: [{name: r, methods: [FETCH], probability: 1}]}]}");
+    assert!(
+        method.starts_with("policies[0]: ") && method.contains("FETCH"),
+        "{method}"
     );
-    assert!(method.starts_with("policies[0]: ") && method.contains("FETCH"), "{method}");
 }
 
 #[test]
 fn a_reason_fits_into_a_nack() {
     let name = "é".repeat(REASON_BYTES);
-    let refused = compile(&format!("config: {{policies: [{{id: {name}, probability: 0}}, {{id: {name}, probability: 0}}]}}"));
+    let refused = compile(&format!(
+        "config: {{policies: [{{id: {name}, probability: 0}}, {{id: {name}, probability: 0}}]}}"
+    ));
     let reason = refused.unwrap_err().reason();
-    assert!(reason.len() <= REASON_BYTES && reason.len() > REASON_BYTES - 4, "{}", reason.len());
+    assert!(
+        reason.len() <= REASON_BYTES && reason.len() > REASON_BYTES - 4,
+        "{}",
+        reason.len()
+    );
 }

@@ -11,8 +11,8 @@
 //! says what to do, or, where the rest works without it, a [`Degraded`].
 //!
 //! # What it costs
-//! One hash look-up for each system call of the machine. Map memory: `ring_bytes` + about 960 bytes per connection + about
-//! 80 bytes per task, all allocated at load.
+//! One hash look-up for each system call of the machine. Map memory: `ring_bytes` + about 920 bytes per connection + about
+//! 90 bytes per task, all allocated at load.
 
 mod attach;
 mod error;

@@ -12,18 +12,18 @@ use crate::{
     health::Health,
     in_force::InForce,
     loader::Stat,
-    requests::{Numbers, SeriesAttributes},
+    requests::{Numbers, SeriesAttributes, Snapshot},
 };
 use text::Page;
 
 /// Renders everything of one moment.
-pub(crate) fn page(numbers: &Numbers, counters: &Counters, health: &Health, in_force: Option<&InForce>) -> String {
+pub(crate) fn page(snapshot: &Snapshot, counters: &Counters, health: &Health, in_force: Option<&InForce>) -> String {
     let mut page = Page::default();
-    requests(&mut page, numbers);
-    slis(&mut page, numbers);
-    losses(&mut page, numbers, counters);
-    kernel(&mut page, numbers);
-    fullness(&mut page, numbers);
+    requests(&mut page, &snapshot.numbers);
+    slis(&mut page, snapshot);
+    losses(&mut page, snapshot, counters);
+    kernel(&mut page, snapshot);
+    fullness(&mut page, snapshot);
     config(&mut page, in_force);
     for (count, value) in counters.iter() {
         page.head(count.metric(), "counter", count.help());
@@ -39,7 +39,11 @@ const REQUESTS: &str = "http_server_request_duration_seconds";
 fn requests(page: &mut Page, numbers: &Numbers) {
     page.head(REQUESTS, "histogram", "Duration of HTTP server requests");
     for service in &numbers.services {
-        let owner: Vec<_> = service.resource.iter().map(|(name, value)| (label_name(name), value)).collect();
+        let owner: Vec<_> = service
+            .resource
+            .iter()
+            .map(|(name, value)| (label_name(name), value))
+            .collect();
         for series in &service.series {
             let own = series.attributes.as_ref().map(series_labels);
             let own = own.unwrap_or_else(|| vec![("otel_metric_overflow", "true".to_owned())]);
@@ -77,69 +81,123 @@ fn histogram(page: &mut Page, labels: &[(&str, &str)], histogram: &Histogram) {
         let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
         page.sample("http_server_request_duration_seconds_bucket", &labels, below);
     }
-    page.sample("http_server_request_duration_seconds_sum", labels, histogram.sum_seconds());
+    page.sample(
+        "http_server_request_duration_seconds_sum",
+        labels,
+        histogram.sum_seconds(),
+    );
     page.sample("http_server_request_duration_seconds_count", labels, below);
 }
 
 /// `k8s.pod.name` becomes `k8s_pod_name`, as the OpenTelemetry exporter for Prometheus does it.
 fn label_name(attribute: &str) -> String {
-    let valid = |character: char| if character.is_ascii_alphanumeric() { character } else { '_' };
+    let valid = |character: char| {
+        if character.is_ascii_alphanumeric() {
+            character
+        } else {
+            '_'
+        }
+    };
     let name: String = attribute.chars().map(valid).collect();
-    if name.starts_with(|first: char| first.is_ascii_digit()) { format!("_{name}") } else { name }
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        format!("_{name}")
+    } else {
+        name
+    }
 }
 
-fn slis(page: &mut Page, numbers: &Numbers) {
-    page.head("shoalwatch_sli_requests_total", "counter", "Requests as SLIs judged them, since the worker's start");
-    for row in &numbers.slis {
+fn slis(page: &mut Page, snapshot: &Snapshot) {
+    page.head(
+        "shoalwatch_sli_requests_total",
+        "counter",
+        "Requests as SLIs judged them, since the worker's start",
+    );
+    for row in &snapshot.slis {
         for (result, count) in [("good", row.good), ("bad", row.bad), ("incomplete", row.incomplete)] {
-            let labels = [("sli", row.sli.as_ref()), ("revision", row.revision.as_ref()), ("result", result)];
+            let labels = [
+                ("sli", row.sli.as_ref()),
+                ("revision", row.revision.as_ref()),
+                ("result", result),
+            ];
             page.sample("shoalwatch_sli_requests_total", &labels, count);
         }
     }
-    page.head("shoalwatch_sli_pods", "gauge", "Pods under observation for an SLI, and those of them that ever answered badly");
-    for row in &numbers.slis {
+    page.head(
+        "shoalwatch_sli_pods",
+        "gauge",
+        "Pods under observation for an SLI, and those of them that ever answered badly",
+    );
+    for row in &snapshot.slis {
         for (state, count) in [("observed", row.pods), ("bad", row.bad_pods)] {
-            let labels = [("sli", row.sli.as_ref()), ("revision", row.revision.as_ref()), ("state", state)];
+            let labels = [
+                ("sli", row.sli.as_ref()),
+                ("revision", row.revision.as_ref()),
+                ("state", state),
+            ];
             page.sample("shoalwatch_sli_pods", &labels, u64::from(count));
         }
     }
 }
 
-fn losses(page: &mut Page, numbers: &Numbers, counters: &Counters) {
+fn losses(page: &mut Page, snapshot: &Snapshot, counters: &Counters) {
     const NAME: &str = "shoalwatch_lost_total";
     page.head(NAME, "counter", "What was lost, by stage and reason");
     // The kernel tells its own reasons, more finely.
     for (loss, count) in counters.losses.iter().filter(|(loss, _)| loss.stage() != Stage::Kernel) {
-        page.sample(NAME, &[("stage", loss.stage().as_str()), ("reason", loss.reason())], count);
+        page.sample(
+            NAME,
+            &[("stage", loss.stage().as_str()), ("reason", loss.reason())],
+            count,
+        );
     }
-    for (stat, count) in numbers.kernel.iter().filter(|(stat, _)| is_loss(*stat)) {
+    for (stat, count) in snapshot.kernel.iter().filter(|(stat, _)| is_loss(*stat)) {
         page.sample(NAME, &[("stage", "kernel"), ("reason", stat.name())], count);
     }
-    page.sample(NAME, &[("stage", "kernel"), ("reason", "undecodable")], numbers.kernel.undecodable);
-    page.head("shoalwatch_overflowed_requests_total", "counter", "Requests counted without what there was no room for");
-    page.sample("shoalwatch_overflowed_requests_total", &[("bound", "series")], numbers.overflowed);
-    page.sample("shoalwatch_overflowed_requests_total", &[("bound", "routes")], numbers.routes_refused);
+    page.sample(
+        NAME,
+        &[("stage", "kernel"), ("reason", "undecodable")],
+        snapshot.kernel.undecodable,
+    );
+    page.head(
+        "shoalwatch_overflowed_requests_total",
+        "counter",
+        "Requests counted without what there was no room for",
+    );
+    page.sample(
+        "shoalwatch_overflowed_requests_total",
+        &[("bound", "series")],
+        snapshot.overflowed,
+    );
+    page.sample(
+        "shoalwatch_overflowed_requests_total",
+        &[("bound", "routes")],
+        snapshot.routes_refused,
+    );
 }
 
 const fn is_loss(stat: Stat) -> bool {
     !matches!(stat, Stat::Requests | Stat::Events)
 }
 
-fn kernel(page: &mut Page, numbers: &Numbers) {
+fn kernel(page: &mut Page, snapshot: &Snapshot) {
     const NAME: &str = "shoalwatch_kernel_requests_total";
     page.head(NAME, "counter", "Requests as the eBPF programs saw them");
     for (step, stat) in [("begun", Stat::Requests), ("answered", Stat::Events)] {
-        page.sample(NAME, &[("step", step)], numbers.kernel.get(stat));
+        page.sample(NAME, &[("step", step)], snapshot.kernel.get(stat));
     }
 }
 
-fn fullness(page: &mut Page, numbers: &Numbers) {
-    page.head("shoalwatch_used", "gauge", "Entries in use of everything that has a maximum");
-    for gauge in &numbers.gauges {
+fn fullness(page: &mut Page, snapshot: &Snapshot) {
+    page.head(
+        "shoalwatch_used",
+        "gauge",
+        "Entries in use of everything that has a maximum",
+    );
+    for gauge in &snapshot.gauges {
         page.sample("shoalwatch_used", &[("of", gauge.name)], gauge.used as u64);
     }
     page.head("shoalwatch_capacity", "gauge", "The maximum of everything that has one");
-    for gauge in &numbers.gauges {
+    for gauge in &snapshot.gauges {
         page.sample("shoalwatch_capacity", &[("of", gauge.name)], gauge.max as u64);
     }
 }

@@ -8,7 +8,7 @@ fn attribute_names_become_label_names() {
 
 #[test]
 fn losses_are_on_the_page_before_the_first_one() {
-    let page = page(&Numbers::default(), &Counters::default(), &Health::default(), None);
+    let page = page(&Snapshot::default(), &Counters::default(), &Health::default(), None);
     for line in [
         "shoalwatch_lost_total{stage=\"kernel\",reason=\"ring_full\"} 0",
         "shoalwatch_lost_total{stage=\"queue\",reason=\"full\"} 0",
@@ -22,7 +22,7 @@ fn losses_are_on_the_page_before_the_first_one() {
 
 #[test]
 fn no_metric_is_headed_twice() {
-    let page = page(&Numbers::default(), &Counters::default(), &Health::default(), None);
+    let page = page(&Snapshot::default(), &Counters::default(), &Health::default(), None);
     let mut heads: Vec<_> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let all = heads.len();
     heads.sort_unstable();

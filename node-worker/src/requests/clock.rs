@@ -21,7 +21,9 @@ impl Now {
 
     /// The time since the Unix epoch of another moment of `CLOCK_MONOTONIC`.
     pub(crate) const fn unix(&self, monotonic_ns: u64) -> u64 {
-        self.unix_ns.saturating_sub(self.monotonic_ns).saturating_add(monotonic_ns)
+        self.unix_ns
+            .saturating_sub(self.monotonic_ns)
+            .saturating_add(monotonic_ns)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the event loop wants of the kernel: the loaded probes, or nothing on a node that cannot load them.
 
-use crate::loader::{Adopted, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, Stats};
+use crate::loader::{Adopted, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, Stat, Stats};
 
 /// See [`Probes`]. Dynamic, so that the same loop runs without probes and, in tests, without a kernel.
 pub(crate) trait Kernel: Send {
@@ -10,6 +10,8 @@ pub(crate) trait Kernel: Send {
     fn drain(&mut self, sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize;
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize;
     fn lost(&self, tgid: u32) -> u64;
+    /// Connections, processes and requests that were not followed, without knowing whose they were.
+    fn unseen(&self) -> u64;
     fn stats(&self) -> Stats;
     fn fullness(&self) -> Fullness;
     /// Whether every new process of interest is told of.
@@ -39,6 +41,12 @@ impl Kernel for Probes {
 
     fn lost(&self, tgid: u32) -> u64 {
         self.lost(tgid)
+    }
+
+    fn unseen(&self) -> u64 {
+        let stats = Kernel::stats(self);
+        let causes = [Stat::MapFull, Stat::TasksFull, Stat::ReadFailed];
+        causes.into_iter().map(|stat| stats.get(stat)).sum()
     }
 
     fn stats(&self) -> Stats {
@@ -83,6 +91,10 @@ impl Kernel for Blind {
     }
 
     fn lost(&self, _tgid: u32) -> u64 {
+        0
+    }
+
+    fn unseen(&self) -> u64 {
         0
     }
 

@@ -4,6 +4,8 @@
 //! locked, and a configuration is in force from one request to the next.
 
 mod clock;
+#[cfg(test)]
+mod fake_kernel;
 mod held;
 mod kernel;
 mod numbers;
@@ -23,9 +25,10 @@ use shoalwatch_pipeline::{loss::Loss, sli::Report};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-pub(crate) use clock::Now;
+#[cfg(test)]
+pub(crate) use fake_kernel::FakeKernel;
 pub(crate) use kernel::{Blind, Kernel};
-pub(crate) use numbers::{Numbers, Series, SeriesAttributes, ServiceNumbers};
+pub(crate) use numbers::{Numbers, Series, SeriesAttributes, ServiceNumbers, Snapshot};
 pub(crate) use traffic::KeptSpan;
 
 use crate::{
@@ -34,6 +37,7 @@ use crate::{
     enrichment::PodIndex,
     in_force::InForce,
 };
+use clock::Now;
 use held::Held;
 use observer::Observer;
 use processes::Processes;
@@ -46,6 +50,8 @@ const TICK: Duration = Duration::from_millis(10);
 const RESCAN_NS: u64 = 5_000_000_000;
 /// The same where the kernel cannot tell all news: without tracefs, servers that fork workers are found only so.
 const FAST_RESCAN_NS: u64 = 250_000_000;
+/// How soon after a process is selected: it may have forked before it was.
+const SOON_NS: u64 = 200_000_000;
 /// How often the kernel's losses are attributed.
 const LOSSES_NS: u64 = 1_000_000_000;
 /// Commands that wait at most; their senders wait then.
@@ -56,6 +62,8 @@ enum Command {
     Configure(Arc<InForce>, oneshot::Sender<()>),
     Pods(PodIndex),
     Numbers(oneshot::Sender<Numbers>),
+    Snapshot(oneshot::Sender<Box<Snapshot>>),
+    Ping(oneshot::Sender<()>),
     Report(oneshot::Sender<TimedReport>),
     Acknowledge(u64),
     ReportAllAgain,
@@ -120,6 +128,16 @@ impl EventLoop {
         self.ask(Command::Numbers).await
     }
 
+    /// With what is beside the numbers of requests.
+    pub(crate) async fn snapshot(&self) -> Result<Box<Snapshot>, LoopEnded> {
+        self.ask(Command::Snapshot).await
+    }
+
+    /// Returns when the loop was there.
+    pub(crate) async fn ping(&self) -> Result<(), LoopEnded> {
+        self.ask(Command::Ping).await
+    }
+
     /// The SLI rows that changed since the last acknowledged report.
     pub(crate) async fn report(&self) -> Result<TimedReport, LoopEnded> {
         self.ask(Command::Report).await
@@ -178,6 +196,8 @@ impl Runner {
                 held: Held::default(),
                 traffic,
                 counters: setup.counters,
+                selected_lately: false,
+                unseen: 0,
             },
             commands,
             spans: setup.spans,
@@ -213,8 +233,15 @@ impl Runner {
         observer.take_requests(now);
         observer.end_all(&ended, now);
         observer.settle_pending(now);
+        if std::mem::take(&mut observer.selected_lately) {
+            self.next_rescan = self.next_rescan.min(now.monotonic_ns + SOON_NS);
+        }
         if now.monotonic_ns >= self.next_rescan {
-            let pause = if observer.kernel.tells_all_news() { RESCAN_NS } else { FAST_RESCAN_NS };
+            let pause = if observer.kernel.tells_all_news() {
+                RESCAN_NS
+            } else {
+                FAST_RESCAN_NS
+            };
             self.next_rescan = now.monotonic_ns + pause;
             observer.rescan(now);
         }
@@ -227,7 +254,9 @@ impl Runner {
 
     /// Full batches, and those that waited for long enough. What the exporter has no room for stays in the buffer.
     fn hand_on_spans(&mut self, now: Now, all: bool) {
-        let (Some(buffer), Some(exporter)) = (&mut self.observer.traffic.spans, &self.spans) else { return };
+        let (Some(buffer), Some(exporter)) = (&mut self.observer.traffic.spans, &self.spans) else {
+            return;
+        };
         while let Ok(slot) = exporter.try_reserve() {
             let mut batch = Vec::new();
             let due = if all {
@@ -256,6 +285,12 @@ impl Runner {
                 Command::Pods(pods) => observer.set_pods(pods, now),
                 Command::Numbers(reply) => {
                     let _unheard = reply.send(observer.numbers(now));
+                }
+                Command::Snapshot(reply) => {
+                    let _unheard = reply.send(Box::new(observer.snapshot(now)));
+                }
+                Command::Ping(reply) => {
+                    let _unheard = reply.send(());
                 }
                 Command::Report(reply) => {
                     let _unheard = reply.send(observer.traffic.timed_report(now));

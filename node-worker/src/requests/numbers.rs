@@ -1,4 +1,4 @@
-//! A snapshot of all numbers, taken between two requests: what OTLP and Prometheus both tell.
+//! Snapshots, taken between two requests: the numbers that OTLP and Prometheus both tell, and the state of the loop itself.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     loader::{Fullness, Stats},
 };
 
-/// All numbers of one moment.
+/// The requests of one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     /// Nanoseconds since the Unix epoch.
@@ -23,6 +23,12 @@ pub(crate) struct Numbers {
     pub(crate) services: Vec<ServiceNumbers>,
     /// Requests of services that were too many to have an overflow series of their own.
     pub(crate) overflow: Option<Histogram>,
+}
+
+/// What the page `/metrics` shows of one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) numbers: Numbers,
     /// Every row of the SLIs in force.
     pub(crate) slis: Vec<ReportRow>,
     pub(crate) kernel: Stats,
@@ -72,8 +78,7 @@ impl SeriesAttributes {
 }
 
 impl Observer {
-    pub(super) fn numbers(&mut self, now: Now) -> Numbers {
-        let slis = self.traffic.sli_rows();
+    pub(super) fn numbers(&self, now: Now) -> Numbers {
         let mut services: HashMap<ServiceId, ServiceNumbers> = HashMap::new();
         let mut overflow = None;
         for (id, histogram) in self.traffic.red.iter() {
@@ -93,7 +98,9 @@ impl Observer {
                     (key.service, Some(attributes))
                 }
             };
-            let Some(known) = self.services.get(service) else { continue };
+            let Some(known) = self.services.get(service) else {
+                continue;
+            };
             let numbers = services.entry(service).or_insert_with(|| ServiceNumbers {
                 resource: Arc::clone(&known.identity.resource),
                 series: Vec::new(),
@@ -107,7 +114,14 @@ impl Observer {
             at_ns: now.unix_ns,
             services: services.into_values().collect(),
             overflow,
-            slis,
+        }
+    }
+
+    /// Walks the kernel's maps: meant for a scrape's cadence.
+    pub(super) fn snapshot(&mut self, now: Now) -> Snapshot {
+        Snapshot {
+            numbers: self.numbers(now),
+            slis: self.traffic.sli_rows(),
             kernel: self.kernel.stats(),
             gauges: self.gauges(self.kernel.fullness()),
             overflowed: self.traffic.red.overflowed(),
@@ -120,12 +134,20 @@ impl Observer {
         let traffic = &self.traffic;
         let mut gauges = vec![
             gauge("kernel_tasks", kernel.tasks.used as usize, kernel.tasks.max as usize),
-            gauge("kernel_connections", kernel.connections.used as usize, kernel.connections.max as usize),
+            gauge(
+                "kernel_connections",
+                kernel.connections.used as usize,
+                kernel.connections.max as usize,
+            ),
             gauge("processes", self.processes.len(), processes::MAX_PROCESSES),
             gauge("services", self.services.len(), self.services.max()),
             gauge("held_requests", self.held.len(), Held::max()),
             gauge("series", traffic.red.len(), traffic.red.limits().series),
-            gauge("routes_of_one_service", traffic.routes.fullest(), traffic.routes.limits().per_service),
+            gauge(
+                "routes_of_one_service",
+                traffic.routes.fullest(),
+                traffic.routes.limits().per_service,
+            ),
             gauge("sli_rows", traffic.slis.rows(), traffic.slis.limits().rows),
         ];
         if let Some(spans) = &traffic.spans {

@@ -54,6 +54,10 @@ pub(super) struct Observer {
     pub(super) held: Held,
     pub(super) traffic: Traffic,
     pub(super) counters: Arc<Counters>,
+    /// A process was selected since the last look; children that it had before are not known yet.
+    pub(super) selected_lately: bool,
+    /// What the kernel could not see and nobody's in particular, as far as it was counted as incomplete.
+    pub(super) unseen: u64,
 }
 
 impl Observer {
@@ -193,7 +197,9 @@ impl Observer {
 
     /// Decides whether a process is observed, and as what.
     fn examine(&mut self, tgid: u32, now: Now) {
-        let Some(process) = self.processes.get(tgid) else { return };
+        let Some(process) = self.processes.get(tgid) else {
+            return;
+        };
         let ended = process.ended;
         let may_wait = match process.state {
             State::Ignored => true,
@@ -203,7 +209,9 @@ impl Observer {
         match self.find(tgid) {
             Finding::Nobody => self.ignore(tgid, now),
             Finding::NotYet(_) if may_wait => self.wait(tgid, now),
-            Finding::Somebody(identity) | Finding::NotYet(Some(identity)) => self.observe(tgid, &Arc::new(identity), now),
+            Finding::Somebody(identity) | Finding::NotYet(Some(identity)) => {
+                self.observe(tgid, &Arc::new(identity), now);
+            }
             Finding::NotYet(None) => self.give_up(tgid, now),
         }
         if ended && !self.processes.is_pending(tgid) {
@@ -213,7 +221,9 @@ impl Observer {
     }
 
     fn find(&self, tgid: u32) -> Finding {
-        let Some(process) = self.processes.get(tgid) else { return Finding::Nobody };
+        let Some(process) = self.processes.get(tgid) else {
+            return Finding::Nobody;
+        };
         match &process.container {
             Some(container) if self.kubernetes && container.pod_uid.is_some() => self.find_pod(container),
             _ => self.find_host_service(tgid),
@@ -221,8 +231,12 @@ impl Observer {
     }
 
     fn find_pod(&self, container: &ContainerRef) -> Finding {
-        let Some(pods) = &self.pods else { return Finding::NotYet(None) };
-        let Some(pod) = pods.find(container) else { return Finding::NotYet(None) };
+        let Some(pods) = &self.pods else {
+            return Finding::NotYet(None);
+        };
+        let Some(pod) = pods.find(container) else {
+            return Finding::NotYet(None);
+        };
         match pod.container(&container.container_id) {
             Some(name) => Finding::Somebody(pod.identity(Some(name))),
             None => Finding::NotYet(Some(pod.identity(None))),
@@ -265,7 +279,8 @@ impl Observer {
     }
 
     fn observe(&mut self, tgid: u32, identity: &Arc<Identity>, now: Now) {
-        let wanted = !self.in_force.policies_for(identity).is_empty() || self.in_force.slis_for(identity).next().is_some();
+        let wanted =
+            !self.in_force.policies_for(identity).is_empty() || self.in_force.slis_for(identity).next().is_some();
         if !wanted {
             return self.ignore(tgid, now);
         }
@@ -285,7 +300,12 @@ impl Observer {
         self.services.add_process(id);
         self.assign_duties(id);
         self.processes.set_state(tgid, State::Observed { service: id, lost });
-        debug!(tgid, service = id.0, name = identity.resource.get("service.name"), "observing process");
+        debug!(
+            tgid,
+            service = id.0,
+            name = identity.resource.get("service.name"),
+            "observing process"
+        );
         self.replay(tgid, id, now);
     }
 
@@ -339,6 +359,7 @@ impl Observer {
             self.exits.forget(tgid);
             return false;
         }
+        self.selected_lately = true;
         match self.kernel.adopt_sockets(tgid) {
             Ok(adopted) => self.counters.add(Count::SocketsRejected, adopted.rejected.into()),
             Err(error) => {
@@ -381,6 +402,9 @@ impl Observer {
 
     /// What the kernel lost is good for no SLI.
     pub(super) fn attribute_losses(&mut self, now: Now) {
+        let unseen = self.kernel.unseen();
+        self.traffic.slis.lose_everywhere(unseen.saturating_sub(self.unseen));
+        self.unseen = self.unseen.max(unseen);
         let observed: Vec<u32> = self.processes.observed().map(|(tgid, _)| tgid).collect();
         for tgid in observed {
             self.attribute_losses_of(tgid, now);

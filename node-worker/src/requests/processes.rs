@@ -67,7 +67,8 @@ impl Processes {
     }
 
     pub(super) fn is_pending(&self, tgid: u32) -> bool {
-        self.get(tgid).is_some_and(|process| matches!(process.state, State::Pending { .. }))
+        self.get(tgid)
+            .is_some_and(|process| matches!(process.state, State::Pending { .. }))
     }
 
     /// False when there are too many.
@@ -85,7 +86,9 @@ impl Processes {
     }
 
     pub(super) fn set_state(&mut self, tgid: u32, state: State) {
-        let Some(process) = self.by_tgid.get_mut(&tgid) else { return };
+        let Some(process) = self.by_tgid.get_mut(&tgid) else {
+            return;
+        };
         self.pending -= usize::from(matches!(process.state, State::Pending { .. }));
         self.pending += usize::from(matches!(state, State::Pending { .. }));
         process.state = state;
@@ -110,7 +113,10 @@ impl Processes {
         if self.pending == 0 {
             return Vec::new();
         }
-        let pending = self.by_tgid.iter().filter(|(_, process)| matches!(process.state, State::Pending { .. }));
+        let pending = self
+            .by_tgid
+            .iter()
+            .filter(|(_, process)| matches!(process.state, State::Pending { .. }));
         pending.map(|(tgid, _)| *tgid).collect()
     }
 

@@ -15,7 +15,12 @@ use shoalwatch_protocols::{
 const MAX_PATH: usize = 512;
 
 /// By OpenTelemetry's conventions for HTTP servers. The query is left out: it may hold what nobody wants stored.
-pub(super) fn span(request: &Request<'_>, head: &RequestHead<'_>, span_id: [u8; 8], threshold: Option<Threshold>) -> Span {
+pub(super) fn span(
+    request: &Request<'_>,
+    head: &RequestHead<'_>,
+    span_id: [u8; 8],
+    threshold: Option<Threshold>,
+) -> Span {
     let trace = &request.trace;
     let failed = request.status.is_server_error();
     Span {
@@ -41,7 +46,11 @@ pub(super) fn span(request: &Request<'_>, head: &RequestHead<'_>, span_id: [u8; 
 const fn flags(has_parent: bool) -> u32 {
     let sampled = 1;
     let known = SpanFlags::ContextHasIsRemoteMask as u32;
-    let remote = if has_parent { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
+    let remote = if has_parent {
+        SpanFlags::ContextIsRemoteMask as u32
+    } else {
+        0
+    };
     sampled | known | remote
 }
 
@@ -51,7 +60,11 @@ fn name(request: &Request<'_>) -> String {
         Method::Other => "HTTP",
         known => known.as_str(),
     };
-    if request.template == OTHER { method.to_owned() } else { format!("{method} {}", request.template) }
+    if request.template == OTHER {
+        method.to_owned()
+    } else {
+        format!("{method} {}", request.template)
+    }
 }
 
 /// What the caller said, with the threshold of this decision.
@@ -141,12 +154,20 @@ mod tests {
             Some(Value::IntValue(number)) => number.to_string(),
             other => format!("{other:?}"),
         };
-        span.attributes.iter().map(|attribute| (attribute.key.clone(), value(attribute))).collect()
+        span.attributes
+            .iter()
+            .map(|attribute| (attribute.key.clone(), value(attribute)))
+            .collect()
     }
 
     #[test]
     fn a_failed_answer_is_an_error_and_the_query_is_nowhere() {
-        let span = span_of("GET /cart/17?card=4111 HTTP/1.1\r\n\r\n", "/cart/{id}", 503, Some(Threshold::ALWAYS));
+        let span = span_of(
+            "GET /cart/17?card=4111 HTTP/1.1\r\n\r\n",
+            "/cart/{id}",
+            503,
+            Some(Threshold::ALWAYS),
+        );
         assert_eq!(span.name, "GET /cart/{id}");
         assert_eq!(span.kind(), SpanKind::Server);
         assert_eq!(span.status.clone().unwrap().code(), StatusCode::Error);
@@ -159,7 +180,10 @@ mod tests {
             ("network.protocol.version", "1.1"),
             ("error.type", "503"),
         ];
-        assert_eq!(attributes_of(&span), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(
+            attributes_of(&span),
+            expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        );
         assert!(!format!("{span:?}").contains("4111"));
     }
 
@@ -175,7 +199,12 @@ mod tests {
         let head = "GET /x HTTP/1.1\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
                     tracestate: vendor=1\r\n\r\n";
         let span = span_of(head, "/x", 200, Some(Threshold::ALWAYS));
-        assert_eq!(span.trace_id, [0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c]);
+        assert_eq!(
+            span.trace_id,
+            [
+                0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c
+            ]
+        );
         assert_eq!(span.parent_span_id, [0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
         assert_eq!(span.trace_state, "ot=th:0,vendor=1");
         assert_eq!(span.flags, 0x301);
@@ -183,8 +212,13 @@ mod tests {
 
     #[test]
     fn a_trace_that_begins_here_has_no_parent_and_no_state_of_others() {
-        let span = span_of("GET /x HTTP/1.1\r\ntracestate: vendor=1\r\n\r\n", "/x", 200, Threshold::new(1 << 55));
-        assert_eq!(span.parent_span_id, []);
+        let span = span_of(
+            "GET /x HTTP/1.1\r\ntracestate: vendor=1\r\n\r\n",
+            "/x",
+            200,
+            Threshold::new(1 << 55),
+        );
+        assert!(span.parent_span_id.is_empty());
         assert_eq!(span.trace_state, "ot=th:8");
         assert_eq!(span.flags, 0x101);
     }

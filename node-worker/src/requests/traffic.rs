@@ -164,17 +164,25 @@ impl Traffic {
 
     fn judge(&mut self, request: &Request<'_>, service: &Service, end_ns: u64) {
         for row in &service.rows {
-            if matches!(self.slis.record(*row, service.pod, request), Counted::Good | Counted::Bad) {
+            if matches!(
+                self.slis.record(*row, service.pod, request),
+                Counted::Good | Counted::Bad
+            ) {
                 self.counted_ns = self.counted_ns.max(end_ns);
             }
         }
     }
 
     /// With which threshold the request is kept, if it is. A policy that only runs dry passes it on to the next.
-    #[expect(clippy::option_option, reason = "the sampler's own distinction: kept, and whether with a known threshold")]
+    #[expect(
+        clippy::option_option,
+        reason = "the sampler's own distinction: kept, and whether with a known threshold"
+    )]
     fn sample(&mut self, request: &Request<'_>, service: &Service, now: Now) -> Option<Option<Threshold>> {
         for policy in &service.policies {
-            let Some((_, sampler)) = self.samplers.get_mut(*policy) else { continue };
+            let Some((_, sampler)) = self.samplers.get_mut(*policy) else {
+                continue;
+            };
             let verdict = sampler.decide(request, now.monotonic_ns);
             self.counters.one(decided(&verdict));
             match verdict.in_force {
@@ -183,7 +191,9 @@ impl Traffic {
                     reason: DropReason::DryRun,
                 } => {}
                 Decision::Drop { reason } => {
-                    self.counters.losses.add(Loss::RateLimited, (reason == DropReason::RateLimited).into());
+                    self.counters
+                        .losses
+                        .add(Loss::RateLimited, (reason == DropReason::RateLimited).into());
                     return None;
                 }
             }
@@ -217,7 +227,9 @@ impl Traffic {
 
     /// Requests of a service that were lost in the kernel: they are good for no SLI.
     pub(super) fn lose(&mut self, services: &Services, service: ServiceId, lost: u64, now: Now) {
-        let Some(service) = services.get(service).filter(|_| lost > 0) else { return };
+        let Some(service) = services.get(service).filter(|_| lost > 0) else {
+            return;
+        };
         for row in &service.rows {
             self.slis.lose(*row, lost);
             self.counted_ns = now.monotonic_ns;
@@ -226,7 +238,11 @@ impl Traffic {
 
     /// What changed since the operator last acknowledged, with the age of its newest count.
     pub(super) fn timed_report(&mut self, now: Now) -> TimedReport {
-        let age = if self.counted_ns == 0 { 0 } else { now.monotonic_ns.saturating_sub(self.counted_ns) };
+        let age = if self.counted_ns == 0 {
+            0
+        } else {
+            now.monotonic_ns.saturating_sub(self.counted_ns)
+        };
         TimedReport {
             report: self.report(),
             age: Duration::from_nanos(age),
@@ -237,7 +253,8 @@ impl Traffic {
     fn report(&mut self) -> Report {
         let report = self.slis.report();
         for row in &report.rows {
-            self.sli_rows.insert((Arc::clone(&row.sli), Arc::clone(&row.revision)), row.clone());
+            self.sli_rows
+                .insert((Arc::clone(&row.sli), Arc::clone(&row.revision)), row.clone());
         }
         report
     }

@@ -49,12 +49,18 @@ fn an_edit_changes_sampling_under_load_and_nothing_is_lost_or_restarted() {
     let mut worker = Worker::start(&config, Some(&sink)).unwrap();
     worker.wait_for_processes(1).unwrap();
     let (first, asked) = under_load(&server, || {
-        wait_for("requests before the edit", || Ok((worker.counts("web")?.values().sum::<u64>() > 100).then_some(())))?;
+        wait_for("requests before the edit", || {
+            Ok((worker.counts("web")?.values().sum::<u64>() > 100).then_some(()))
+        })?;
         assert!(sink.spans().is_empty());
         let edited = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
         config.set_probability("1")?;
         let spans = wait_for("spans", || Ok(Some(sink.spans()).filter(|spans| !spans.is_empty())))?;
-        let first = spans.iter().map(|(_, span)| u128::from(span.end_time_unix_nano)).min().unwrap_or_default();
+        let first = spans
+            .iter()
+            .map(|(_, span)| u128::from(span.end_time_unix_nano))
+            .min()
+            .unwrap_or_default();
         Ok(first - edited)
     })
     .unwrap();
@@ -84,8 +90,16 @@ fn an_invalid_edit_leaves_the_last_good_configuration_in_force() {
         })
         .unwrap();
     }
-    assert!(worker.log().iter().any(|line| line.contains("policies[0].probability: 2 is outside 0 to 1")));
-    Client::connect(server.address).unwrap().get("/status/200/x", "").unwrap();
+    assert!(
+        worker
+            .log()
+            .iter()
+            .any(|line| line.contains("policies[0].probability: 2 is outside 0 to 1"))
+    );
+    Client::connect(server.address)
+        .unwrap()
+        .get("/status/200/x", "")
+        .unwrap();
     wait_for("the span", || Ok((sink.spans().len() == 1).then_some(()))).unwrap();
 }
 
@@ -121,7 +135,10 @@ fn a_server_that_starts_later_is_observed_and_forgotten_when_it_ends() {
     worker.wait_for_processes(2).unwrap();
     eprintln!("observed {} ms after its start began", began.elapsed().as_millis());
     Client::connect(late.address).unwrap().get("/status/200/x", "").unwrap();
-    wait_for("the count", || Ok((worker.counts("late")?.values().sum::<u64>() == 1).then_some(()))).unwrap();
+    wait_for("the count", || {
+        Ok((worker.counts("late")?.values().sum::<u64>() == 1).then_some(()))
+    })
+    .unwrap();
     drop(late);
     worker.wait_for_processes(1).unwrap();
 }
@@ -153,7 +170,10 @@ fn a_worker_without_permission_stays_up_and_says_why() {
         command.uid(65_534).gid(65_534);
     })
     .unwrap();
-    let (status, page) = wait_for("readiness", || Ok(Some(worker.page("/ready")?).filter(|(status, _)| *status == 200))).unwrap();
+    let (status, page) = wait_for("readiness", || {
+        Ok(Some(worker.page("/ready")?).filter(|(status, _)| *status == 200))
+    })
+    .unwrap();
     assert_eq!(status, 200);
     assert!(page.contains("degraded: ") && page.contains("CAP_BPF"), "{page}");
     assert_eq!(worker.metric("shoalwatch_probes_info", &["state=\"none\""]).unwrap(), 1);
@@ -179,13 +199,25 @@ fn garbage_and_a_head_without_end_make_no_wrong_count() {
         // nginx may close while the client still sends, answer, or wait for the rest.
         client.send(bytes).ok();
     }
-    Client::connect(server.address).unwrap().get("/status/200/after", "").unwrap();
+    Client::connect(server.address)
+        .unwrap()
+        .get("/status/200/after", "")
+        .unwrap();
     let route = |name: &str, status| ((name.to_owned(), status), 1);
     let expected = Counts::from([route("/big", 400), route("/status/{id}/after", 200)]);
     wait_for("the counts", || {
         let counts = worker.counts("web")?;
-        if counts == expected { Ok(Some(())) } else { Err(format!("{counts:?}").into()) }
+        if counts == expected {
+            Ok(Some(()))
+        } else {
+            Err(format!("{counts:?}").into())
+        }
     })
     .unwrap();
-    assert_eq!(worker.metric("shoalwatch_not_http_total", &["reason=\"target\""]).unwrap(), 1);
+    assert_eq!(
+        worker
+            .metric("shoalwatch_not_http_total", &["reason=\"target\""])
+            .unwrap(),
+        1
+    );
 }

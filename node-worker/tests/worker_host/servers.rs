@@ -19,7 +19,6 @@ use crate::{
 const STATUSES: [u16; 5] = [200, 201, 404, 500, 503];
 const WORDS: [&str; 3] = ["alpha", "beta", "gamma"];
 const CLIENTS: usize = 4;
-const REQUESTS_PER_CLIENT: usize = 500;
 
 /// How often each route was answered with each status.
 pub(crate) type Counts = BTreeMap<(String, u16), u64>;
@@ -37,7 +36,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command, address: SocketAddr, folder: TempDir, selector: String, processes: u64) -> Outcome<Self> {
+    fn start(
+        mut command: Command,
+        address: SocketAddr,
+        folder: TempDir,
+        selector: String,
+        processes: u64,
+    ) -> Outcome<Self> {
         let process = Process::start(command.stdout(Stdio::null()).stdin(Stdio::null()))?;
         wait_for("the server", || Ok(Client::connect(address).ok()))?;
         Ok(Self {
@@ -75,7 +80,11 @@ impl Server {
         let (address, folder) = (free_address()?, tempfile::tempdir()?);
         let binary = folder.path().join("server-go");
         let mut build = Command::new(find("go").ok_or("go")?);
-        build.args(["build", "-o"]).arg(&binary).arg(server_file("server.go")).env("GO111MODULE", "off");
+        build
+            .args(["build", "-o"])
+            .arg(&binary)
+            .arg(server_file("server.go"))
+            .env("GO111MODULE", "off");
         if !build.status()?.success() {
             return Err("the Go server does not build".into());
         }
@@ -85,10 +94,10 @@ impl Server {
     }
 
     /// Sends from several connections at a time; returns what was sent, by what was answered.
-    pub(crate) fn load(&self) -> Outcome<Counts> {
+    pub(crate) fn load(&self, requests_per_client: usize) -> Outcome<Counts> {
         let address = self.address;
         let clients = (0..CLIENTS).map(|client| {
-            thread::spawn(move || run_client(address, client, REQUESTS_PER_CLIENT).map_err(|error| error.to_string()))
+            thread::spawn(move || run_client(address, client, requests_per_client).map_err(|error| error.to_string()))
         });
         let mut all = Counts::new();
         for client in clients.collect::<Vec<_>>() {

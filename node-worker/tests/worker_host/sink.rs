@@ -53,7 +53,10 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn start() -> Outcome<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
         let receiver = Receiver::default();
@@ -106,7 +109,9 @@ impl MetricsService for Receiver {
             let metrics = of_resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
             let mut counts = Counts::new();
             for metric in metrics.filter(|metric| metric.name == "http.server.request.duration") {
-                let Some(Data::Histogram(histogram)) = metric.data else { continue };
+                let Some(Data::Histogram(histogram)) = metric.data else {
+                    continue;
+                };
                 for point in histogram.data_points {
                     let key = (text(&point.attributes, "http.route"), status(&point.attributes));
                     *counts.entry(key).or_default() += point.count;

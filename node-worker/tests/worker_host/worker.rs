@@ -31,10 +31,26 @@ impl Worker {
         Self::start_as(config, sink, |_| {})
     }
 
-    pub(crate) fn start_as(config: &ConfigFile, sink: Option<&Sink>, change: impl FnOnce(&mut Command)) -> Outcome<Self> {
+    pub(crate) fn start_as(
+        config: &ConfigFile,
+        sink: Option<&Sink>,
+        change: impl FnOnce(&mut Command),
+    ) -> Outcome<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shoalwatch-node-worker"));
-        command.args(["--admin-addr", "127.0.0.1:0", "--metrics-interval", "0.2", "--node-name", "here", "--config"]);
-        command.arg(&config.path).env_remove("RUST_LOG").stdin(Stdio::null()).stderr(Stdio::piped());
+        command.args([
+            "--admin-addr",
+            "127.0.0.1:0",
+            "--metrics-interval",
+            "0.2",
+            "--node-name",
+            "here",
+            "--config",
+        ]);
+        command
+            .arg(&config.path)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
         if let Some(sink) = sink {
             command.arg("--otlp-endpoint").arg(format!("http://{}", sink.address));
         }
@@ -55,7 +71,8 @@ impl Worker {
         };
         worker.admin = wait_for("the admin address", || {
             let line = worker.log().into_iter().find(|line| line.contains("serving /live"));
-            let address = line.and_then(|line| Some(line.split("\"address\":\"").nth(1)?.split('"').next()?.to_owned()));
+            let address =
+                line.and_then(|line| Some(line.split("\"address\":\"").nth(1)?.split('"').next()?.to_owned()));
             Ok(address.map(|address| address.parse()).transpose()?)
         })
         .map_err(|error| format!("{error}: {:#?}", worker.log()))?;
@@ -73,7 +90,9 @@ impl Worker {
     /// The sum of all samples of a metric that have these labels.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> Outcome<u64> {
         let (_, page) = self.page("/metrics")?;
-        let samples = page.lines().filter(|line| is_of(line, name) && labels.iter().all(|label| line.contains(label)));
+        let samples = page
+            .lines()
+            .filter(|line| is_of(line, name) && labels.iter().all(|label| line.contains(label)));
         samples.map(value).sum()
     }
 
@@ -82,7 +101,10 @@ impl Worker {
         let (_, page) = self.page("/metrics")?;
         let mut counts = Counts::new();
         let service = format!("service_name=\"{service}\"");
-        for line in page.lines().filter(|line| is_of(line, "http_server_request_duration_seconds_count")) {
+        for line in page
+            .lines()
+            .filter(|line| is_of(line, "http_server_request_duration_seconds_count"))
+        {
             if line.contains(&service) {
                 let route = label(line, "http_route").unwrap_or_default().to_owned();
                 let status = label(line, "http_response_status_code").unwrap_or_default().parse()?;
@@ -125,6 +147,7 @@ impl ConfigFile {
     /// Named host services, all under one policy, with an SLI each.
     pub(crate) fn new(services: &[(&str, &Server)], probability: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let services = services
             .iter()
             .map(|(name, server)| format!("  - {{name: {name}, namespace: test, {}}}\n", server.selector));
@@ -134,7 +157,6 @@ impl ConfigFile {
             _folder: folder,
         };
         file.set_probability(probability)?;
-        fs::set_permissions(file._folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         Ok(file)
     }
 

@@ -20,6 +20,9 @@ mod sampling_policy;
 mod slo;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use kube::Client;

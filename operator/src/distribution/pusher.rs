@@ -145,7 +145,11 @@ impl Pusher {
             true
         });
         if changed {
-            tracing::info!(version = ?version, "target configuration changed");
+            if let Some(Version { term, hash }) = &version {
+                tracing::info!(term, hash, "target configuration changed");
+            } else {
+                tracing::info!("target configuration withdrawn");
+            }
             self.roster.set_target(version);
         }
     }

@@ -114,7 +114,7 @@ impl<A: Authenticator> generated::Distribution for Server<A> {
         &self,
         request: Request<Streaming<wire::WorkerMessage>>,
     ) -> Result<Response<Self::SyncStream>, Status> {
-        let peer = request.remote_addr();
+        let peer = request.remote_addr().map(|address| address.to_string());
         let reviewed = match bearer(request.metadata()) {
             Ok(token) => self.authenticator.authenticate(token).await,
             Err(refusal) => Err(refusal),
@@ -122,7 +122,7 @@ impl<A: Authenticator> generated::Distribution for Server<A> {
         let identity = reviewed.map_err(|refusal| {
             self.shared.metrics.ended(refusal.category());
             let error = chain(&refusal);
-            tracing::warn!(?peer, category = refusal.category(), error, "worker refused");
+            tracing::warn!(peer, category = refusal.category(), error, "worker refused");
             refusal.status()
         })?;
         let (outbox, answers) = mpsc::channel(OUTBOX);

@@ -92,7 +92,9 @@ impl Serving {
             address: self.address,
             source,
         })?;
-        tracing::info!(address = ?listener.local_addr(), "workers can connect");
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "workers can connect");
+        }
         Ok((authority, listener))
     }
 
@@ -130,7 +132,7 @@ where
                 error = chain(error),
                 ?pause,
                 "trying again"
-            )
+            );
         })
         .await
         .map_err(Error::Authority)

@@ -96,8 +96,8 @@ impl Stream {
             node = hello.node_name,
             worker_version = hello.worker_version,
             kernel_release = hello.kernel_release,
-            applied = ?hello.applied,
-            degraded = ?hello.degraded,
+            applied = hello.applied.as_ref().map(|version| version.hash.as_str()),
+            degraded = hello.degraded.join("; "),
             "worker connected"
         );
         let seat = self.shared.roster.seat(&hello).map_err(End::Full)?;

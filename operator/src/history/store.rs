@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use shoalwatch_core::Millis;
 use shoalwatch_core::history::History;
@@ -13,6 +14,7 @@ use shoalwatch_core::reports::CumulativeReports;
 use shoalwatch_core::slo::SloState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 const FILE: &str = "history.redb";
@@ -26,6 +28,9 @@ const WINDOWS: TableDefinition<&str, &[u8]> = TableDefinition::new("windows");
 /// By uid of any object: its last spec that made sense, as JSON.
 const SPECS: TableDefinition<&str, &[u8]> = TableDefinition::new("specs");
 const ALL: &str = "all";
+
+/// How long an earlier process may take to let go of the file.
+const LOCKED: Duration = Duration::from_secs(10);
 
 /// What is remembered of one SLO besides its windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +95,9 @@ pub enum StoreError {
     /// redb gave up on the file.
     #[error("the history file is damaged")]
     Panic(#[source] tokio::task::JoinError),
+    /// Another process has it open.
+    #[error("the history file is open in another process: let only one operator use a data directory")]
+    Locked,
     /// Too many snapshots wait to be saved, or the process is ending.
     #[error("the history file's volume is too slow: give the operator a faster one")]
     Busy,
@@ -103,6 +111,7 @@ impl StoreError {
             Self::File { .. } => "file",
             Self::Database(_) => "database",
             Self::Panic(_) => "panic",
+            Self::Locked => "locked",
             Self::Busy => "busy",
         }
     }
@@ -137,8 +146,7 @@ pub struct Opened {
 /// Opens the file in `directory`, or begins a new one. Never fails: without a usable file everything is kept in memory only.
 pub async fn open(directory: &Path) -> Opened {
     let path = directory.join(FILE);
-    let first = read(path.clone()).await;
-    let error = match first {
+    let error = match read_when_free(&path).await {
         Ok((store, saved)) => {
             return Opened {
                 store: Some(store),
@@ -146,6 +154,7 @@ pub async fn open(directory: &Path) -> Opened {
                 lost: None,
             };
         }
+        Err(error @ (StoreError::Locked | StoreError::File { .. })) => return in_memory(error),
         Err(error) => error,
     };
     warn!(error = ?error, "history cannot be read, beginning a new one");
@@ -158,13 +167,26 @@ pub async fn open(directory: &Path) -> Opened {
             saved,
             lost: Some(error),
         },
-        Err(second) => {
-            warn!(error = ?second, "no history file, keeping everything in memory only");
-            Opened {
-                store: None,
-                saved: Saved::default(),
-                lost: Some(second),
-            }
+        Err(second) => in_memory(second),
+    }
+}
+
+fn in_memory(error: StoreError) -> Opened {
+    warn!(error = ?error, "no history file, keeping everything in memory only");
+    Opened {
+        store: None,
+        saved: Saved::default(),
+        lost: Some(error),
+    }
+}
+
+/// Waits for a while where an earlier process has not let go of the file yet.
+async fn read_when_free(path: &Path) -> Result<(Store, Saved), StoreError> {
+    let deadline = Instant::now() + LOCKED;
+    loop {
+        match read(path.to_owned()).await {
+            Err(StoreError::Locked) if Instant::now() < deadline => sleep(LOCKED / 100).await,
+            ended => return ended,
         }
     }
 }
@@ -178,7 +200,10 @@ async fn read(path: PathBuf) -> Result<(Store, Saved), StoreError> {
                 source,
             })?;
         }
-        let database = Database::create(&path)?;
+        let database = match Database::create(&path) {
+            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Locked),
+            database => database?,
+        };
         let saved = load(&database)?;
         info!(slos = saved.slos.len(), "history opened");
         Ok::<_, StoreError>((database, saved))

@@ -99,13 +99,13 @@ async fn a_file_torn_in_the_middle_is_no_panic() {
         .save(snapshot(&["a"]))
         .await
         .unwrap();
-    let path = directory.path().join(FILE);
-    let mut bytes = fs::read(&path).unwrap();
+    let mut bytes = fs::read(directory.path().join(FILE)).unwrap();
     let middle = bytes.len() / 2;
     bytes.truncate(middle);
     bytes[100..600].fill(0xa5);
-    fs::write(&path, bytes).unwrap();
-    let opened = opened(&directory).await;
+    let torn = TempDir::new().unwrap();
+    fs::write(torn.path().join(FILE), bytes).unwrap();
+    let opened = opened(&torn).await;
     assert!(opened.lost.is_some() && opened.store.is_some());
 }
 
@@ -131,4 +131,14 @@ async fn one_unreadable_slo_does_not_take_the_others_with_it() {
     assert!(saved.unreadable.contains("a"));
     assert!(!saved.unreadable.contains("b"));
     assert_eq!(saved.slos["b"].1, history(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_another_process_has_open_is_not_moved_aside() {
+    let directory = TempDir::new().unwrap();
+    let _other = Database::create(directory.path().join(FILE)).unwrap();
+    let opened = opened(&directory).await;
+    assert_eq!(opened.lost.map(|error| error.category()), Some("locked"));
+    assert!(opened.store.is_none());
+    assert!(!fs::exists(directory.path().join(DAMAGED)).unwrap());
 }

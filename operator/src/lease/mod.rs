@@ -279,7 +279,7 @@ impl Campaign {
         let Leadership { term, .. } = *self.leadership.borrow();
         self.announce(Leadership { leading: false, term });
         self.metrics.count(Outcome::Lost);
-        tracing::warn!(term, why, "no longer leading");
+        tracing::info!(term, why, "no longer leading");
     }
 
     fn announce(&self, leadership: Leadership) {

@@ -118,7 +118,7 @@ async fn try_undo(client: &Client, target: &Target, patch: &rollback::Patch) -> 
     let Some(template) = template.filter(|_| is_as_judged(&found, patch)) else {
         return Ok(None);
     };
-    let operations = undo_patch(&found, &template, &patch.record);
+    let operations = undo_patch(&found, &template, &patch.record).map_err(RequestError::Patch)?;
     let after = send(client, target, operations).await?;
     Ok(Some(Box::new((
         after,
@@ -166,18 +166,18 @@ async fn good_template(
 }
 
 /// The one patch of an act.
-fn undo_patch(found: &DynamicObject, template: &Value, record: &RollbackRecord) -> Value {
-    let proof = json!(record).to_string();
+fn undo_patch(found: &DynamicObject, template: &Value, record: &RollbackRecord) -> Result<Value, serde_json::Error> {
+    let proof = serde_json::to_string(record)?;
     let annotate = if found.metadata.annotations.is_some() {
         json!({"op": "add", "path": annotation_path(), "value": proof})
     } else {
         json!({"op": "add", "path": "/metadata/annotations", "value": {names::ROLLBACK_ANNOTATION: proof}})
     };
-    json!([
+    Ok(json!([
         precondition(found),
         {"op": "replace", "path": "/spec/template", "value": template},
         annotate,
-    ])
+    ]))
 }
 
 fn annotation_path() -> String {

@@ -94,12 +94,31 @@ impl Screen {
         if !self.terminal {
             return Ok(());
         }
+        let lines = self.settled.len() + changing.len();
+        // What does not fit scrolls off the top.
+        let hidden = lines.saturating_sub(height().saturating_sub(1));
         let mut out = io::stdout().lock();
         write!(out, "{HOME}")?;
-        for line in self.settled.iter().chain(changing) {
+        for line in self.settled.iter().chain(changing).skip(hidden) {
             writeln!(out, "{line}{CLEAR_LINE}")?;
         }
         write!(out, "{CLEAR_BELOW}")?;
         out.flush()
     }
+
+    /// Leaves the whole story on the terminal, also what had scrolled off.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        if !self.terminal {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        write!(out, "{CLEAR}")?;
+        self.settled.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        out.flush()
+    }
+}
+
+/// Rows of the terminal.
+fn height() -> usize {
+    terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| usize::from(height.0))
 }

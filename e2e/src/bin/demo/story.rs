@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api,
@@ -197,22 +198,20 @@ impl Story {
 
     fn timeline(&mut self, slo: &Slo) -> Result<()> {
         let steps = timeline(slo);
-        let release = steps
-            .iter()
-            .rev()
-            .find(|(_, step, _)| step == "Released")
-            .or(steps.first());
-        let start = release.context("an empty timeline")?.0;
-        let after = steps.iter().filter(|(at, ..)| *at >= start);
-        let lines: Vec<_> = after
-            .map(|(at, step, detail)| {
-                format!(
-                    "{:>+6.1} s  {step:<15} {detail}",
-                    at.duration_since(start).as_secs_f64()
-                )
-            })
-            .collect();
-        self.screen.settle(&lines)?;
+        let start = steps.first().context("an empty timeline")?.0;
+        let line = |(at, step, detail): &(Timestamp, String, String)| {
+            // The numbers are told once, with the breach.
+            let detail = if step == "Patched" {
+                detail.split(": ").next().unwrap_or_default()
+            } else {
+                detail
+            };
+            format!(
+                "{:>+6.1} s  {step:<16} {detail}",
+                at.duration_since(start).as_secs_f64()
+            )
+        };
+        self.screen.settle(&steps.iter().map(line).collect::<Vec<_>>())?;
         Ok(())
     }
 
@@ -221,20 +220,20 @@ impl Story {
             .await?
             .report(&self.cluster)
             .await?;
-        let remaining = slo
-            .status
-            .as_ref()
-            .and_then(|status| status.budget.as_ref())
-            .map(|budget| budget.remaining.clone());
-        let lines = [
-            String::new(),
-            format!(
-                "It cost {} bad answers; error budget left: {}.",
-                answers.of_class('5') - bad_before,
-                remaining.unwrap_or_default()
-            ),
-        ];
-        self.screen.settle(&lines)?;
+        let budget = slo.status.as_ref().and_then(|status| status.budget.as_ref());
+        let remaining = budget.map(|budget| budget.remaining.clone()).unwrap_or_default();
+        let steps = timeline(slo);
+        let when = |wanted: &str| steps.iter().find(|(_, step, _)| step == wanted).map(|(at, ..)| *at);
+        let (bad, patched) = (
+            when("FirstBadAnswer").context("no bad answer")?,
+            when("Patched").context("no patch")?,
+        );
+        let line = format!(
+            "From the first bad answer to the patch: {:.1} s. It cost {} bad answers; error budget left: {remaining}.",
+            patched.duration_since(bad).as_secs_f64(),
+            answers.of_class('5') - bad_before,
+        );
+        self.screen.settle(&[String::new(), line])?;
         Ok(())
     }
 
@@ -248,6 +247,7 @@ impl Story {
                 "{reach} -n shop patch samplingpolicy shop --type merge -p '{{\"spec\":{{\"probability\":\"0.5\"}}}}'"
             ),
         ])?;
+        self.screen.finish()?;
         if let Some(file) = std::env::var_os("SHOALWATCH_PICTURE") {
             self.screen.save_picture(file.as_ref())?;
         }
@@ -260,7 +260,7 @@ fn is_true(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition
 }
 
 /// When, what, and more about it.
-fn timeline(slo: &Slo) -> Vec<(jiff::Timestamp, String, String)> {
+fn timeline(slo: &Slo) -> Vec<(Timestamp, String, String)> {
     let entries = slo.status.iter().flat_map(|status| &status.timeline);
     entries
         .map(|entry| {

@@ -1,270 +1,9 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    path::Path,
-    process::{Child, Command},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
-use serde_json::json;
-use tempfile::TempDir;
+use std::{collections::BTreeMap, fs};
 
 use super::*;
-use crate::{
-    enrichment::PodFacts,
-    loader::{Adopted, Fullness, ProbeError, Stats},
-    requests::{Numbers, SeriesAttributes},
-};
+use node::Node;
 
-/// What the observer told the kernel, and what it will hear from it.
-#[derive(Default)]
-struct Told {
-    selected: BTreeMap<u32, u32>,
-    adopted: Vec<u32>,
-    lost: HashMap<u32, u64>,
-    requests: Vec<(u32, u32, u16, Vec<u8>)>,
-    news: Vec<ProcessEvent>,
-}
-
-#[derive(Clone, Default)]
-struct FakeKernel(Arc<Mutex<Told>>);
-
-impl FakeKernel {
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Kernel for FakeKernel {
-    fn select(&mut self, tgid: u32, service: u32) -> Result<(), ProbeError> {
-        self.lock().selected.insert(tgid, service);
-        Ok(())
-    }
-
-    fn deselect(&mut self, tgid: u32) -> Result<u64, ProbeError> {
-        self.lock().selected.remove(&tgid);
-        Ok(0)
-    }
-
-    fn adopt_sockets(&mut self, tgid: u32) -> Result<Adopted, ProbeError> {
-        self.lock().adopted.push(tgid);
-        Ok(Adopted::default())
-    }
-
-    fn drain(&mut self, sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize {
-        let requests = std::mem::take(&mut self.lock().requests);
-        for (tgid, service, status, head) in &requests {
-            sink(RequestEvent {
-                start_ns: 1_000,
-                end_ns: 2_000,
-                tgid: *tgid,
-                tid: *tgid,
-                fd: 3,
-                service: *service,
-                flags: 0,
-                answer_bytes: 0,
-                read_bytes: 0,
-                status: *status,
-                head,
-            });
-        }
-        requests.len()
-    }
-
-    fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize {
-        let news = std::mem::take(&mut self.lock().news);
-        news.iter().copied().for_each(sink);
-        news.len()
-    }
-
-    fn lost(&self, tgid: u32) -> u64 {
-        self.lock().lost.get(&tgid).copied().unwrap_or(0)
-    }
-
-    fn stats(&self) -> Stats {
-        Stats::default()
-    }
-
-    fn fullness(&self) -> Fullness {
-        Fullness::default()
-    }
-
-    fn tells_all_news(&self) -> bool {
-        true
-    }
-}
-
-/// An observer on a node of its own: a folder for `/proc`, sleeping processes for pidfds.
-struct Node {
-    observer: Observer,
-    kernel: FakeKernel,
-    proc_fs: TempDir,
-    sleepers: Vec<Child>,
-    pods: PodIndex,
-    now: Now,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        for sleeper in &mut self.sleepers {
-            sleeper.kill().ok();
-            sleeper.wait().ok();
-        }
-    }
-}
-
-const UID: &str = "0b2f4b0e-6c5d-4a7b-9f3e-2a1b3c4d5e6f";
-
-fn container_id(digit: char) -> String {
-    digit.to_string().repeat(64)
-}
-
-impl Node {
-    fn new(config: &str) -> Self {
-        let (proc_fs, kernel) = (tempfile::tempdir().unwrap(), FakeKernel::default());
-        let counters = Arc::new(Counters::default());
-        let observer = Observer {
-            kernel: Box::new(kernel.clone()),
-            exits: Exits::new().unwrap(),
-            proc_fs: ProcFs::at(proc_fs.path()),
-            node_name: "n1".into(),
-            in_force: Arc::default(),
-            pods: None,
-            kubernetes: true,
-            processes: Processes::default(),
-            services: Services::new(16),
-            held: Held::default(),
-            traffic: Traffic::new(Arc::clone(&counters), 16, true),
-            counters,
-        };
-        let now = Now {
-            monotonic_ns: 10_000_000_000,
-            unix_ns: 1_700_000_000_000_000_000,
-        };
-        let mut node = Self {
-            observer,
-            kernel,
-            proc_fs,
-            sleepers: Vec::new(),
-            pods: PodIndex::default(),
-            now,
-        };
-        node.configure(config);
-        node
-    }
-
-    fn configure(&mut self, config: &str) {
-        let stored = serde_saphyr::from_str(&format!("config: {config}")).unwrap();
-        self.observer.configure(Arc::new(InForce::compile(stored).unwrap()), self.now);
-    }
-
-    /// A Deployment's pod; `ids` as the kubelet has told them so far.
-    fn pod(&mut self, containers: &[&str], ids: &[(&str, char)]) {
-        let specs: Vec<_> = containers.iter().map(|name| json!({"name": name})).collect();
-        let statuses: Vec<_> = ids
-            .iter()
-            .map(|(name, digit)| {
-                let id = format!("containerd://{}", container_id(*digit));
-                json!({"name": name, "containerID": id, "image": "", "imageID": "", "ready": true, "restartCount": 0})
-            })
-            .collect();
-        let pod = json!({
-            "metadata": {
-                "name": "checkout-7d41b-x2x", "namespace": "shop", "uid": UID,
-                "labels": {"app": "checkout", "pod-template-hash": "7d41b"},
-                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "checkout-7d41b", "uid": "r", "controller": true}],
-            },
-            "spec": {"containers": specs},
-            "status": {"containerStatuses": statuses},
-        });
-        self.pods.insert(PodFacts::of(&serde_json::from_value(pod).unwrap()).unwrap());
-        self.observer.set_pods(self.pods.clone(), self.now);
-    }
-
-    /// A process that is there, and that the observer knows nothing of.
-    fn process(&mut self, container: char) -> u32 {
-        let sleeper = Command::new("sleep").arg("600").spawn().unwrap();
-        let tgid = sleeper.id();
-        self.sleepers.push(sleeper);
-        let folder = self.proc_fs.path().join(tgid.to_string());
-        fs::create_dir(&folder).unwrap();
-        let path = Path::new("kubepods").join(format!("pod{UID}")).join(container_id(container));
-        fs::write(folder.join("cgroup"), format!("0::/{}\n", path.display())).unwrap();
-        tgid
-    }
-
-    /// A new process in a container of the pod.
-    fn exec(&mut self, container: char) -> u32 {
-        let tgid = self.process(container);
-        self.news(ProcessKind::Exec, tgid, 0);
-        tgid
-    }
-
-    fn news(&mut self, kind: ProcessKind, tgid: u32, parent: u32) {
-        self.kernel.lock().news.push(ProcessEvent {
-            kind,
-            time_ns: 0,
-            tgid,
-            parent,
-        });
-        self.observer.take_news(self.now);
-    }
-
-    fn selected(&self, tgid: u32) -> Option<u32> {
-        self.kernel.lock().selected.get(&tgid).copied()
-    }
-
-    /// A request that the kernel saw, as the process is selected now.
-    fn request(&mut self, tgid: u32, status: u16, head: &str) {
-        let service = self.selected(tgid).unwrap_or(u32::MAX);
-        self.kernel.lock().requests.push((tgid, service, status, head.as_bytes().to_vec()));
-        self.observer.take_requests(self.now);
-    }
-
-    fn get(&mut self, tgid: u32, status: u16) {
-        self.request(tgid, status, "GET /cart/17 HTTP/1.1\r\n\r\n");
-    }
-
-    fn wait(&mut self, nanoseconds: u64) {
-        self.now.monotonic_ns += nanoseconds;
-        self.now.unix_ns += nanoseconds;
-        self.observer.settle_pending(self.now);
-    }
-
-    fn numbers(&mut self) -> Numbers {
-        self.observer.numbers(self.now)
-    }
-
-    /// (container, route, status) → requests.
-    fn counts(&mut self) -> BTreeMap<(String, String, u16), u64> {
-        let mut counts = BTreeMap::new();
-        for service in self.numbers().services {
-            let container = service.resource.get("k8s.container.name").unwrap_or_default().to_owned();
-            for series in service.series {
-                let Some(SeriesAttributes { route, status, .. }) = series.attributes else { continue };
-                let key = (container.clone(), route.unwrap_or_default().into_string(), status);
-                *counts.entry(key).or_default() += series.histogram.count();
-            }
-        }
-        counts
-    }
-
-    /// (good, bad, incomplete, pods) of the only row.
-    fn sli(&mut self) -> (u64, u64, u64, u32) {
-        let slis = self.numbers().slis;
-        assert_eq!(slis.len(), 1, "{slis:?}");
-        assert_eq!(slis[0].revision.as_ref(), "7d41b");
-        (slis[0].good, slis[0].bad, slis[0].incomplete, slis[0].pods)
-    }
-
-    fn spans(&self) -> usize {
-        self.observer.traffic.spans.as_ref().unwrap().len()
-    }
-
-    fn lost(&self, loss: Loss) -> u64 {
-        self.observer.counters.losses.get(loss)
-    }
-}
+mod node;
 
 const EVERYTHING: &str = "{policies: [{id: shop/all, namespace: shop, probability: 1}]}";
 const SLI: &str = "{slis: [{id: s, namespace: shop, workload: checkout, bad: [5xx]}]}";
@@ -328,7 +67,10 @@ fn a_request_that_was_read_while_its_pod_was_unknown_is_counted_when_it_is_answe
     let mut node = Node::new(SLI);
     let tgid = node.exec('a');
     node.pod(&["app"], &[]);
-    node.kernel.lock().requests.push((tgid, PENDING, 200, b"GET / HTTP/1.1\r\n\r\n".to_vec()));
+    node.kernel
+        .lock()
+        .requests
+        .push((tgid, PENDING, 200, b"GET / HTTP/1.1\r\n\r\n".to_vec()));
     node.observer.take_requests(node.now);
     assert_eq!(node.sli(), (1, 0, 0, 1));
 }
@@ -342,7 +84,11 @@ fn a_pod_that_stays_unknown_is_given_up_counted_and_taken_back_when_it_comes() {
     assert_eq!(node.selected(tgid), None);
     assert_eq!(node.lost(Loss::UnknownProcess), 1);
     node.observer.set_pods(PodIndex::default(), node.now);
-    assert_eq!(node.selected(tgid), None, "news of other pods do not make it wait again");
+    assert_eq!(
+        node.selected(tgid),
+        None,
+        "news of other pods do not make it wait again"
+    );
     node.pod(&["app"], &[]);
     node.get(tgid, 200);
     assert_eq!(node.sli(), (1, 0, 0, 1));
@@ -414,6 +160,34 @@ fn losses_in_the_kernel_are_incomplete_once_and_never_good() {
 }
 
 #[test]
+fn what_the_kernel_could_not_see_of_anybody_makes_every_sli_incomplete() {
+    let mut node = Node::new(SLI);
+    node.pod(&["app"], &[]);
+    node.exec('a');
+    node.kernel.lock().unseen = 4;
+    node.observer.attribute_losses(node.now);
+    node.observer.attribute_losses(node.now);
+    assert_eq!(node.sli(), (0, 0, 4, 1));
+}
+
+#[test]
+fn spans_that_nobody_takes_are_counted_as_lost_beyond_the_queue() {
+    let mut node = Node::new(EVERYTHING);
+    node.pod(&["app"], &[]);
+    let tgid = node.exec('a');
+    for _ in 0..3_000 {
+        node.get(tgid, 200);
+    }
+    assert_eq!(node.lost(Loss::QueueFull), 3_000 - node.spans() as u64);
+    assert!(node.lost(Loss::QueueFull) > 0);
+    assert_eq!(
+        node.counts(),
+        BTreeMap::from([(cart("app", 200), 3_000)]),
+        "numbers are not lost with spans"
+    );
+}
+
+#[test]
 fn a_child_is_observed_with_its_sockets_and_forgotten_when_it_ended_already() {
     let mut node = Node::new(EVERYTHING);
     node.pod(&["app"], &[]);
@@ -471,7 +245,9 @@ fn a_dry_run_counts_what_it_would_do_and_the_next_policy_decides() {
 #[test]
 fn an_edited_policy_does_not_begin_with_a_new_burst() {
     let limited = |probability: &str| {
-        format!("{{policies: [{{id: shop/all, namespace: shop, probability: {probability}, limit: {{tracesPerSecond: 1, burst: 1}}}}]}}")
+        format!(
+            "{{policies: [{{id: shop/all, namespace: shop, probability: {probability}, limit: {{tracesPerSecond: 1, burst: 1}}}}]}}"
+        )
     };
     let mut node = Node::new(&limited("1"));
     node.pod(&["app"], &[]);
@@ -509,7 +285,10 @@ fn a_path_that_was_cut_has_no_route() {
     node.pod(&["app"], &[]);
     let tgid = node.exec('a');
     node.request(tgid, 200, "GET /cart/all-that-was-rea");
-    assert_eq!(node.counts(), BTreeMap::from([(("app".to_owned(), String::new(), 200), 1)]));
+    assert_eq!(
+        node.counts(),
+        BTreeMap::from([(("app".to_owned(), String::new(), 200), 1)])
+    );
 }
 
 #[test]

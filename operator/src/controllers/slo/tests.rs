@@ -1,1 +1,4 @@
-
+mod acts;
+mod conditions;
+mod memory;
+mod shop;
