@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::{
         ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
+    metrics::v1::{AggregationTemporality, metric::Data},
     trace::v1::Span,
 };
 use shoalwatch_pipeline::loss::Loss;
@@ -162,4 +163,51 @@ fn an_endpoint_that_cannot_work_says_what_to_write() {
     let reason = |endpoint: &str| channel::open(endpoint, None).unwrap_err().to_string();
     assert!(reason("not a url").contains("http://collector:4317"));
     assert!(reason("https://collector:4317").contains("--otlp-ca-file"));
+}
+
+#[test]
+fn numbers_are_cumulative_histograms_of_their_resource_with_the_conventions_bounds() {
+    let request = encode::metrics(&crate::requests::example_numbers());
+    let [of_service, of_all] = request.resource_metrics.as_slice() else {
+        unreachable!("{request:?}")
+    };
+    let metric = &of_service.scope_metrics[0].metrics[0];
+    assert_eq!(
+        (metric.name.as_str(), metric.unit.as_str()),
+        ("http.server.request.duration", "s")
+    );
+    let Some(Data::Histogram(histogram)) = &metric.data else {
+        unreachable!("{metric:?}")
+    };
+    assert_eq!(histogram.aggregation_temporality(), AggregationTemporality::Cumulative);
+    let [point, overflow] = histogram.data_points.as_slice() else {
+        unreachable!("{histogram:?}")
+    };
+    assert_eq!(
+        (point.count, point.start_time_unix_nano, point.time_unix_nano),
+        (4, 1_000, 5_000)
+    );
+    assert_eq!(point.bucket_counts, [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1]);
+    assert_eq!((point.explicit_bounds.len(), point.explicit_bounds[8]), (14, 0.75));
+    assert!((point.sum.unwrap_or_default() - 61.403).abs() < 1e-9);
+    let keys: Vec<_> = point
+        .attributes
+        .iter()
+        .map(|attribute| attribute.key.as_str())
+        .collect();
+    let expected = [
+        "http.request.method",
+        "http.response.status_code",
+        "url.scheme",
+        "http.route",
+        "error.type",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(overflow.attributes[0].key, "otel.metric.overflow");
+    assert!(
+        of_all
+            .resource
+            .as_ref()
+            .is_some_and(|resource| resource.attributes.is_empty())
+    );
 }

@@ -29,3 +29,27 @@ fn no_metric_is_headed_twice() {
     heads.dedup();
     assert_eq!(heads.len(), all);
 }
+
+#[test]
+fn the_page_has_the_numbers_that_go_over_otlp() {
+    let snapshot = Snapshot {
+        numbers: crate::requests::example_numbers(),
+        ..Snapshot::default()
+    };
+    let page = page(&snapshot, &Counters::default(), &Health::default(), None);
+    let series = "service_name=\"web\",http_request_method=\"GET\",http_response_status_code=\"503\",\
+                  url_scheme=\"http\",http_route=\"/cart/{id}\",error_type=\"503\"";
+    for line in [
+        format!("http_server_request_duration_seconds_bucket{{{series},le=\"0.005\"}} 1"),
+        format!("http_server_request_duration_seconds_bucket{{{series},le=\"0.5\"}} 1"),
+        format!("http_server_request_duration_seconds_bucket{{{series},le=\"0.75\"}} 3"),
+        format!("http_server_request_duration_seconds_bucket{{{series},le=\"10\"}} 3"),
+        format!("http_server_request_duration_seconds_bucket{{{series},le=\"+Inf\"}} 4"),
+        format!("http_server_request_duration_seconds_sum{{{series}}} 61.403"),
+        format!("http_server_request_duration_seconds_count{{{series}}} 4"),
+        "http_server_request_duration_seconds_count{service_name=\"web\",otel_metric_overflow=\"true\"} 1".to_owned(),
+        "http_server_request_duration_seconds_count{otel_metric_overflow=\"true\"} 2".to_owned(),
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} is missing in:\n{page}");
+    }
+}

@@ -28,6 +28,8 @@ use tracing::warn;
 #[cfg(test)]
 pub(crate) use fake_kernel::FakeKernel;
 pub(crate) use kernel::{Blind, Kernel};
+#[cfg(test)]
+pub(crate) use numbers::tests::example as example_numbers;
 pub(crate) use numbers::{Numbers, Series, SeriesAttributes, ServiceNumbers, Snapshot};
 pub(crate) use traffic::KeptSpan;
 

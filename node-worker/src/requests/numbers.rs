@@ -160,3 +160,58 @@ impl Observer {
 fn route_name(routes: &RouteTable, service: ServiceId, route: RouteId) -> Option<Box<str>> {
     (route != RouteId::OTHER).then(|| routes.name(service, route).into())
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use shoalwatch_pipeline::{
+        ids::IdSource,
+        red::RedMetrics,
+        request::{Request, Status, Trace},
+    };
+    use shoalwatch_protocols::trace_context::OtState;
+
+    use super::*;
+
+    fn histogram(durations_ns: &[u64]) -> Histogram {
+        let mut red = RedMetrics::default();
+        for duration in durations_ns {
+            red.record(&Request {
+                service: ServiceId(1),
+                start_ns: 1_000,
+                end_ns: 1_000 + duration,
+                method: Method::Get,
+                route: RouteId::OTHER,
+                template: "/",
+                status: Status::new(200).unwrap(),
+                trace: Trace::join(None, OtState::default(), &mut IdSource::new([1, 2, 3, 4])),
+            });
+        }
+        red.iter().next().map(|(_, histogram)| histogram.clone()).unwrap()
+    }
+
+    /// A service with a series of its own and an overflow series, and the overflow series of all services.
+    pub(crate) fn example() -> Numbers {
+        let mut resource = Resource::default();
+        resource.set("service.name", "web");
+        let attributes = SeriesAttributes {
+            route: Some("/cart/{id}".into()),
+            method: "GET",
+            status: 503,
+        };
+        let series = |attributes, durations: &[u64]| Series {
+            attributes,
+            histogram: histogram(durations),
+        };
+        Numbers {
+            at_ns: 5_000,
+            services: vec![ServiceNumbers {
+                resource: Arc::new(resource),
+                series: vec![
+                    series(Some(attributes), &[3_000_000, 700_000_000, 700_000_000, 60_000_000_000]),
+                    series(None, &[1]),
+                ],
+            }],
+            overflow: Some(histogram(&[1, 2])),
+        }
+    }
+}
