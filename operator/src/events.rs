@@ -1,8 +1,10 @@
 //! Kubernetes Events, told in the background.
 //!
 //! Whoever has something to say never waits: beyond [`QUEUE`] waiting Events the newest is dropped and counted. Equal Events
-//! within six minutes become one with a count (kube's `Recorder`).
+//! within six minutes become one with a count. kube's `Recorder` does that, but it takes Events with different notes for equal,
+//! so every note has a recorder of its own.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -17,6 +19,8 @@ use tracing::{debug, warn};
 
 /// Events that wait to be sent.
 pub const QUEUE: usize = 256;
+/// Different Events of which equal ones are recognised.
+const REMEMBERED: usize = 512;
 /// Longest note, in bytes: the API server's limit is 1,024.
 const NOTE: usize = 1_000;
 /// How long one request may take.
@@ -66,9 +70,14 @@ pub struct Events {
 /// Sends them.
 pub struct Publisher {
     queue: mpsc::Receiver<Notice>,
-    recorder: Recorder,
+    client: Client,
+    /// By what makes Events equal.
+    recorders: HashMap<Identity, Recorder>,
     told: Told,
 }
+
+/// Object, reason and note.
+type Identity = (Option<String>, &'static str, String);
 
 /// The two ends of the queue.
 #[must_use]
@@ -76,13 +85,17 @@ pub fn channel(client: Client, registry: &mut Registry) -> (Events, Publisher) {
     let told = Told::default();
     registry.register("events", "Kubernetes Events, by what became of them", told.clone());
     let (sender, queue) = mpsc::channel(QUEUE);
-    let recorder = Recorder::new(client, Reporter::from(CONTROLLER));
     (
         Events {
             queue: sender,
             told: told.clone(),
         },
-        Publisher { queue, recorder, told },
+        Publisher {
+            queue,
+            client,
+            recorders: HashMap::new(),
+            told,
+        },
     )
 }
 
@@ -108,10 +121,11 @@ impl Publisher {
         }
     }
 
-    async fn publish(&self, notice: Notice) -> Outcome {
+    async fn publish(&mut self, notice: Notice) -> Outcome {
         let (regarding, reason) = (notice.regarding.clone(), notice.reason);
+        let recorder = self.recorder(&notice);
         let event = event(notice);
-        match timeout(REQUEST, self.recorder.publish(&event, &regarding)).await {
+        match timeout(REQUEST, recorder.publish(&event, &regarding)).await {
             Ok(Ok(())) => {
                 debug!(reason, "event published");
                 Outcome::Published
@@ -125,6 +139,18 @@ impl Publisher {
                 Outcome::Failed
             }
         }
+    }
+}
+
+impl Publisher {
+    fn recorder(&mut self, notice: &Notice) -> Recorder {
+        let identity = (notice.regarding.uid.clone(), notice.reason, notice.note.clone());
+        if self.recorders.len() >= REMEMBERED && !self.recorders.contains_key(&identity) {
+            // The price is an Event too many, not a wrong one.
+            self.recorders.clear();
+        }
+        let new = || Recorder::new(self.client.clone(), Reporter::from(CONTROLLER));
+        self.recorders.entry(identity).or_insert_with(new).clone()
     }
 }
 
@@ -149,11 +175,18 @@ fn cut(mut note: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::testing::api_server;
 
     fn notice(note: &str) -> Notice {
         Notice {
-            regarding: ObjectReference::default(),
+            regarding: ObjectReference {
+                namespace: Some("shop".into()),
+                uid: Some("uid-1".into()),
+                ..ObjectReference::default()
+            },
             related: None,
             warning: true,
             reason: "AlertFiring",
@@ -177,14 +210,45 @@ mod tests {
         };
         events.tell(notice("one"));
         events.tell(notice("two"));
-        assert_eq!(
-            events
-                .told
-                .get_or_create(&Labels {
-                    outcome: Outcome::Dropped
-                })
-                .get(),
-            1
-        );
+        let dropped = events.told.get_or_create(&Labels {
+            outcome: Outcome::Dropped,
+        });
+        assert_eq!(dropped.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn equal_events_become_one_with_a_count_and_others_keep_their_note() {
+        let (client, mut server) = api_server();
+        let (events, publisher) = channel(client, &mut Registry::default());
+        tokio::spawn(publisher.run());
+        for note in ["fast-page fires", "slow-page fires", "fast-page fires"] {
+            events.tell(notice(note));
+        }
+        for note in ["fast-page fires", "slow-page fires"] {
+            let asked = server.accept().await;
+            assert_eq!(asked.what, "POST /apis/events.k8s.io/v1/namespaces/shop/events");
+            assert_eq!(
+                (&asked.body["note"], &asked.body["type"]),
+                (&json!(note), &json!("Warning"))
+            );
+        }
+        let asked = server.accept().await;
+        assert!(asked.what.starts_with("PATCH "), "{}", asked.what);
+        assert_eq!(asked.body["series"]["count"], 2);
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_refused_is_counted_and_the_next_one_goes_out() {
+        let (client, mut server) = api_server();
+        let (events, publisher) = channel(client, &mut Registry::default());
+        tokio::spawn(publisher.run());
+        events.tell(notice("one"));
+        events.tell(notice("two"));
+        server.refuse(403, "Forbidden").await;
+        assert_eq!(server.accept().await.body["note"], "two");
+        let failed = events.told.get_or_create(&Labels {
+            outcome: Outcome::Failed,
+        });
+        assert_eq!(failed.get(), 1);
     }
 }

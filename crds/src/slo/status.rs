@@ -311,7 +311,7 @@ mod tests {
         let mut status = SloStatus::default();
         for second in 0..SloStatus::TIMELINE_MAX + 3 {
             status.record(TimelineEntry {
-                at: Time(format!("2026-01-01T00:00:{second:02}Z").parse().unwrap()),
+                at: MicroTime(format!("2026-01-01T00:00:{second:02}Z").parse().unwrap()),
                 step: TimelineStep::Patched,
                 detail: Some(second.to_string()),
             });
@@ -324,7 +324,7 @@ mod tests {
     fn a_detail_is_cut_where_the_schema_would_refuse_it() {
         let mut status = SloStatus::default();
         status.record(TimelineEntry {
-            at: Time("2026-01-01T00:00:00Z".parse().unwrap()),
+            at: MicroTime("2026-01-01T00:00:00Z".parse().unwrap()),
             step: TimelineStep::Failed,
             detail: Some("x".repeat(TimelineEntry::DETAIL_MAX + 1)),
         });

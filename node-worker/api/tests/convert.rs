@@ -174,7 +174,9 @@ fn one_policy(change: impl FnOnce(&mut wire::SamplingPolicy)) -> wire::NodeConfi
 }
 
 fn refusal(config: wire::NodeConfig) -> String {
-    NodeConfig::try_from(config).unwrap_err().to_string()
+    NodeConfig::try_from(config)
+        .expect_err("it is out of bounds")
+        .to_string()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The one task that owns every state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use crate::distribution::{Delivery, Distribution, Fleet};
 use crate::events::Events;
 use crate::history::Opened;
 use crate::lease::Leadership;
+use crate::retry::Backoff;
 use crate::rollback::access::Answers;
 use crate::status::{Document, Key, Kind, Statuses, Urgency};
 
@@ -127,6 +128,9 @@ pub(super) struct Desk {
     tasks: JoinSet<Outcome>,
     asking: BTreeSet<String>,
     giving_back: BTreeSet<Name>,
+    /// Targets whose managers could not be put back, and when to try again; `None`: not before they change.
+    not_before: BTreeMap<Name, Option<Instant>>,
+    backoff: Backoff<Name>,
 }
 
 impl Desk {
@@ -174,6 +178,8 @@ impl Desk {
             tasks: JoinSet::new(),
             asking: BTreeSet::new(),
             giving_back: BTreeSet::new(),
+            not_before: BTreeMap::new(),
+            backoff: Backoff::default(),
         }
     }
 
@@ -248,6 +254,8 @@ impl Desk {
         self.keeper.keep(good);
         self.count_refused(&refused);
         let existing = self.objects();
+        let targets = self.slos.targets();
+        self.not_before.retain(|target, _| targets.contains(target));
         if existing != objects {
             let uids = existing.iter().map(|key| key.uid.clone()).collect();
             self.keeper.forget_all_but(uids);
@@ -452,10 +460,25 @@ impl Desk {
     fn give_back_what_is_owed(&mut self) {
         for target in self.slos.targets() {
             let owes = self.world.deployments.get(&target).is_some_and(|view| view.owes_fields);
-            if owes && !self.slos.is_acting_on(&target) {
+            let waits = self
+                .not_before
+                .get(&target)
+                .is_some_and(|due| due.is_none_or(|due| Instant::now() < due));
+            if owes && !waits && !self.slos.is_acting_on(&target) {
                 self.give_back(target, None);
             }
         }
+    }
+
+    fn gave_back(&mut self, target: Name, failed: Option<&'static str>) {
+        self.giving_back.remove(&target);
+        let Some(category) = failed else {
+            self.backoff.succeeded(&target);
+            self.not_before.remove(&target);
+            return;
+        };
+        let next = self.backoff.failed(target.clone(), category);
+        self.not_before.insert(target, next.at(Instant::now()));
     }
 
     fn give_back(
@@ -502,13 +525,9 @@ impl Desk {
             }
             Outcome::Answered { namespace, allowed } => {
                 self.asking.remove(&namespace);
-                if let Some(allowed) = allowed {
-                    self.access.learn(&namespace, allowed, Instant::now());
-                }
+                self.access.learn(&namespace, allowed, Instant::now());
             }
-            Outcome::GaveBack { target } => {
-                self.giving_back.remove(&target);
-            }
+            Outcome::GaveBack { target, failed } => self.gave_back(target, failed),
             Outcome::Saved { acknowledge, failed } => self.keeper.ended(&mut self.slos, acknowledge, failed),
         }
         Ok(())
@@ -542,3 +561,7 @@ fn key(kind: Kind, name: &Name, uid: &str) -> Key {
         uid: uid.to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use shoalwatch_crds::slo::RollbackState;
 use shoalwatch_crds::{SamplingPolicy, Slo, conditions, definition, names};
 use shoalwatch_node_api::wire::{SliReport, SliRow};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,10 +28,14 @@ use crate::clock::SystemClock;
 use crate::distribution::{Delivery, Distribution, Fleet, Worker};
 use crate::lease::Leadership;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const NODE: &str = "node-1";
 
+/// The controllers look after every namespace, so there is one of them at a time.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 struct Cluster {
+    _turn: MutexGuard<'static, ()>,
     client: Client,
     namespace: String,
     deliveries: mpsc::Sender<Delivery>,
@@ -39,7 +43,7 @@ struct Cluster {
     running: JoinHandle<Result<(), super::Error>>,
     _fleet: watch::Sender<Arc<Fleet>>,
     _lease: watch::Sender<Leadership>,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 /// `None` without an API server.
@@ -54,7 +58,7 @@ async fn cluster(test: &str) -> Option<Cluster> {
     let client = Client::try_from(config.unwrap()).unwrap();
     let namespace = format!("{test}-{}", std::process::id());
     install(&client, &namespace).await;
-    Some(start(client, namespace))
+    Some(start(client, namespace, TURN.lock().await))
 }
 
 async fn install(client: &Client, namespace: &str) {
@@ -82,7 +86,7 @@ async fn install(client: &Client, namespace: &str) {
     .await;
 }
 
-fn start(client: Client, namespace: String) -> Cluster {
+fn start(client: Client, namespace: String, turn: MutexGuard<'static, ()>) -> Cluster {
     let (lease, leadership) = watch::channel(Leadership { leading: true, term: 1 });
     let (distribution, _pusher, fleet) = Distribution::scripted(leadership.clone());
     let worker = Worker {
@@ -105,6 +109,7 @@ fn start(client: Client, namespace: String) -> Cluster {
         stop: stop.clone(),
     });
     Cluster {
+        _turn: turn,
         client,
         namespace,
         deliveries,
@@ -112,7 +117,7 @@ fn start(client: Client, namespace: String) -> Cluster {
         running: tokio::spawn(controllers),
         _fleet: fleet,
         _lease: lease,
-        _data: data,
+        data,
     }
 }
 
@@ -222,7 +227,8 @@ impl Cluster {
         status.rollback.is_some_and(|rollback| rollback.state == state)
     }
 
-    /// Reports of so many good and bad answers of these revisions each tenth of a second, until it is dropped.
+    /// Reports of so many good and bad answers of these revisions each tenth of a second, until it is dropped; as of a
+    /// worker of its own for each `begun`.
     fn traffic(&self, sli: String, rates: Vec<(String, u64, u64)>, begun: u64) -> Traffic {
         let deliveries = self.deliveries.clone();
         Traffic(tokio::spawn(async move {
@@ -230,14 +236,14 @@ impl Cluster {
                 let row = |(revision, good, bad): &(String, u64, u64)| SliRow {
                     sli_id: sli.clone(),
                     revision: revision.clone(),
-                    good: good * beat,
+                    good: good * (beat - begun),
                     bad: bad * (beat - begun),
                     incomplete: 0,
                     pods: 1,
                     bad_pods: u32::from(*bad > 0),
                 };
                 let report = SliReport {
-                    start_id: "start".to_owned(),
+                    start_id: format!("start-{begun}"),
                     sequence: beat,
                     rows: rates.iter().map(row).collect(),
                     age_ms: 0,
@@ -299,13 +305,15 @@ async fn a_bad_release_is_undone_on_a_real_api_server_and_the_next_one_applies_w
     cluster.apply(&manifest("2", None)).await.unwrap();
     let before = managers(&cluster.deployment().await);
     let bad = cluster.rolled_out("2").await;
-    let _stormy = cluster.traffic(sli, vec![(good.clone(), 5, 0), (bad.clone(), 4, 1)], 10_000);
+    let stormy = cluster.traffic(sli.clone(), vec![(bad.clone(), 4, 1)], 10_000);
     let begun = Instant::now();
     let original = manifest("1", Some("ONLY_IN_1"));
     let original = original.pointer("/spec/template/spec/containers/0/env").unwrap();
     eventually("the release is undone", async || cluster.variables().await == *original).await;
     println!("undone {:?} after its first bad answer", begun.elapsed());
 
+    drop(stormy);
+    let _calm = cluster.traffic(sli, vec![(good.clone(), 5, 0)], 20_000);
     eventually("the undone release is latched", async || {
         cluster.is_in(RollbackState::Latched).await
     })
@@ -346,6 +354,117 @@ async fn a_bad_release_is_undone_on_a_real_api_server_and_the_next_one_applies_w
     // Without force: nobody but kubectl manages the template. What only the first release had goes.
     cluster.apply(&manifest("3", None)).await.unwrap();
     assert_eq!(cluster.variables().await, json!([{"name": "VERSION", "value": "3"}]));
+    cluster.finish().await;
+}
+
+/// `kubectl apply` of a manifest, as it is without options.
+async fn kubectl_apply(cluster: &Cluster, manifest: &Value) -> Result<(), String> {
+    let path = cluster.data.path().join("manifest.json");
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let kubeconfig = std::env::var("SHOALWATCH_TEST_KUBECONFIG").unwrap();
+    let mut command = std::process::Command::new("kubectl");
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .args(["apply", "-n", &cluster.namespace, "-f"])
+        .arg(path);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(format!("no kubectl: {error}")),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_undo_the_next_release_goes_through_by_client_side_apply() {
+    let Some(cluster) = cluster("client-side").await else {
+        return;
+    };
+    kubectl_apply(&cluster, &manifest("1", None)).await.unwrap();
+    let good = cluster.rolled_out("1").await;
+    cluster.write_slo("Enforce").await;
+    let sli = cluster.sli().await;
+    let calm = cluster.traffic(sli.clone(), vec![(good, 5, 0)], 0);
+    eventually("the SLO could be rolled back", async || {
+        cluster.holds(names::CONDITION_ROLLBACK_READY).await
+    })
+    .await;
+    drop(calm);
+    kubectl_apply(&cluster, &manifest("2", Some("ONLY_IN_2")))
+        .await
+        .unwrap();
+    let bad = cluster.rolled_out("2").await;
+    let _stormy = cluster.traffic(sli, vec![(bad, 4, 1)], 10_000);
+    let first = json!([{"name": "VERSION", "value": "1"}]);
+    eventually("the release is undone", async || cluster.variables().await == first).await;
+    eventually("kubectl manages the template again", async || {
+        let deployment = cluster.deployment().await;
+        let now = managers(&deployment);
+        let mine = |manager: &str| {
+            now.iter()
+                .find(|(name, _)| name == manager)
+                .map(|(_, fields)| fields.clone())
+        };
+        mine("kubectl-client-side-apply").is_some_and(|fields| fields.to_string().contains("f:value"))
+            && mine(names::FIELD_MANAGER).is_some_and(|fields| fields.pointer("/f:spec").is_none())
+    })
+    .await;
+    kubectl_apply(&cluster, &manifest("3", None)).await.unwrap();
+    assert_eq!(cluster.variables().await, json!([{"name": "VERSION", "value": "3"}]));
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn managers_that_a_killed_operator_did_not_put_back_are_put_back_by_the_next() {
+    let Some(cluster) = cluster("killed").await else { return };
+    cluster.apply(&manifest("2", None)).await.unwrap();
+    let restored = json!([
+        {"op": "replace", "path": "/spec/template/spec/containers/0/env/0/value", "value": "1"},
+        {"op": "add", "path": "/metadata/annotations", "value": {names::ROLLBACK_ANNOTATION: "{}"}},
+    ]);
+    let restored: Patch<()> = Patch::Json(serde_json::from_value(restored).unwrap());
+    let as_operator = PatchParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    cluster
+        .deployments()
+        .patch("checkout", &as_operator, &restored)
+        .await
+        .unwrap();
+    let conflict = cluster.apply(&manifest("3", None)).await.unwrap_err();
+    assert!(
+        matches!(conflict, kube::Error::Api(status) if status.code == 409),
+        "the operator manages the variable"
+    );
+    cluster.write_slo("Enforce").await;
+    eventually("the next release applies", async || {
+        cluster.apply(&manifest("3", None)).await.is_ok()
+    })
+    .await;
+    cluster.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_came_to_is_in_its_status() {
+    let Some(cluster) = cluster("policy").await else { return };
+    let policies: Api<SamplingPolicy> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let policy = json!({"apiVersion": "shoalwatch.dev/v1alpha1", "kind": "SamplingPolicy", "metadata": {"name": "all"},
+        "spec": {"probability": "0.5", "rules": [
+            {"name": "slow", "match": {"durationAtLeast": "1s"}, "probability": "1"}]}});
+    policies
+        .patch("all", &PatchParams::apply("kubectl"), &Patch::Apply(policy))
+        .await
+        .unwrap();
+    eventually("the policy waits for its node", async || {
+        let status = policies.get("all").await.unwrap().status.unwrap_or_default();
+        let programmed = conditions::get(&status.conditions, names::CONDITION_PROGRAMMED);
+        conditions::holds(&status.conditions, names::CONDITION_ACCEPTED)
+            && programmed.is_some_and(|condition| condition.reason == "Pending")
+            && status.applied.as_deref() == Some("0/1")
+            && status.rules == Some(1)
+    })
+    .await;
     cluster.finish().await;
 }
 

@@ -207,8 +207,9 @@ mod tests {
 
     impl Running {
         async fn until(&mut self, target: Option<&Version>) {
-            let there = self.fleet.wait_for(|fleet| fleet.target.as_ref() == target).await;
-            assert!(there.is_ok());
+            let there = self.fleet.wait_for(|fleet| fleet.target.as_ref() == target);
+            let there = tokio::time::timeout(Duration::from_mins(1), there).await;
+            assert!(there.is_ok_and(|there| there.is_ok()), "{target:?}");
         }
     }
 

@@ -112,6 +112,11 @@ impl Operator {
         worker
     }
 
+    async fn delivery(&mut self) -> Delivery {
+        let delivery = tokio::time::timeout(PATIENCE, self.deliveries.recv()).await;
+        delivery.expect("a report should be delivered").unwrap()
+    }
+
     /// Waits until the worker of `node` is as `wanted`.
     async fn until(&self, node: &str, wanted: impl Fn(&super::Worker) -> bool) -> super::Worker {
         let mut fleet = self.distribution.fleet();
@@ -320,10 +325,8 @@ async fn what_was_published_under_an_older_term_is_never_pushed() {
     let operator = operator(leading(3)).await;
     let stale = operator.distribution.publish(config(0.5));
     let mut fleet = operator.distribution.fleet();
-    fleet
-        .wait_for(|fleet| fleet.target.as_ref() == Some(&stale))
-        .await
-        .unwrap();
+    let in_force = fleet.wait_for(|fleet| fleet.target.as_ref() == Some(&stale));
+    tokio::time::timeout(PATIENCE, in_force).await.unwrap().unwrap();
     operator.leadership.send_replace(leading(4));
     let mut worker = operator.worker("a", None).await;
     let fresh = operator.distribution.publish(config(0.6));
@@ -336,8 +339,8 @@ async fn a_report_is_acknowledged_only_after_it_was_ingested_and_a_dropped_one_n
     let mut worker = operator.worker("a", None).await;
     worker.report(1, 1).await;
     worker.report(2, 1).await;
-    let first = operator.deliveries.recv().await.unwrap();
-    let second = operator.deliveries.recv().await.unwrap();
+    let first = operator.delivery().await;
+    let second = operator.delivery().await;
     assert_eq!((first.node.as_str(), first.report.rows[0].good), ("a", 9));
     // A push overtakes: nothing was acknowledged while nothing was ingested.
     let _version = operator.distribution.publish(config(0.5));
@@ -357,7 +360,7 @@ async fn a_full_queue_holds_the_worker_back_and_loses_nothing() {
     let _version = operator.distribution.publish(config(0.5));
     worker.push().await;
     for sequence in 1..=16 {
-        let delivery = operator.deliveries.recv().await.unwrap();
+        let delivery = operator.delivery().await;
         assert_eq!(delivery.report.sequence, sequence);
         delivery.done.send(()).unwrap();
         assert_eq!(worker.sli_ack().await.sequence, sequence);

@@ -107,7 +107,8 @@ async fn a_leader_that_cannot_renew_stops_leading_before_another_may_start() {
     let mut leadership = campaign.leadership();
     let won = Instant::now();
     let running = tokio::spawn(campaign.run(Readiness::default(), CancellationToken::new()));
-    leadership.wait_for(|leadership| !leadership.leading).await.unwrap();
+    let lost = leadership.wait_for(|leadership| !leadership.leading);
+    timeout(2 * LASTS, lost).await.expect("it should give up").unwrap();
     assert!(won.elapsed() <= GIVE_UP, "{:?}", won.elapsed());
     assert!(won.elapsed() < LASTS);
     running.abort();

@@ -8,8 +8,12 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 use tokio::time::Instant;
 
+use crate::retry::jittered;
+
 /// How long an answer is believed.
 const BELIEVED: Duration = Duration::from_mins(1);
+/// How long nobody is asked who did not answer, at most.
+const UNANSWERED: Duration = Duration::from_secs(10);
 /// Most namespaces remembered; the oldest answer makes room.
 const MAX_NAMESPACES: usize = 4_096;
 
@@ -20,34 +24,42 @@ pub const SERVICE_ACCOUNT: &str = "shoalwatch-operator";
 
 /// Answers, by namespace.
 #[derive(Debug, Default)]
-pub struct Answers(BTreeMap<String, (bool, Instant)>);
+pub struct Answers(BTreeMap<String, Answer>);
+
+#[derive(Debug)]
+struct Answer {
+    allowed: Option<bool>,
+    ask_again: Instant,
+}
 
 impl Answers {
-    /// Remembers an answer.
-    pub fn learn(&mut self, namespace: &str, allowed: bool, now: Instant) {
+    /// Remembers an answer; `None`: nobody answered, and the last answer stays.
+    pub fn learn(&mut self, namespace: &str, allowed: Option<bool>, now: Instant) {
         if self.0.len() >= MAX_NAMESPACES && !self.0.contains_key(namespace) {
-            let oldest = self
-                .0
-                .iter()
-                .min_by_key(|(_, (_, at))| *at)
-                .map(|(name, _)| name.clone());
+            let oldest = self.0.iter().min_by_key(|(_, answer)| answer.ask_again);
+            let oldest = oldest.map(|(name, _)| name.clone());
             oldest.and_then(|name| self.0.remove(&name));
         }
-        self.0.insert(namespace.to_owned(), (allowed, now));
+        let pause = if allowed.is_some() {
+            BELIEVED
+        } else {
+            jittered(UNANSWERED)
+        };
+        let allowed = allowed.or(self.get(namespace));
+        let ask_again = now + pause;
+        self.0.insert(namespace.to_owned(), Answer { allowed, ask_again });
     }
 
     /// The last answer, however old; `None` before the first.
     #[must_use]
     pub fn get(&self, namespace: &str) -> Option<bool> {
-        self.0.get(namespace).map(|(allowed, _)| *allowed)
+        self.0.get(namespace)?.allowed
     }
 
     /// Whether it is time to ask.
     #[must_use]
     pub fn is_stale(&self, namespace: &str, now: Instant) -> bool {
-        self.0
-            .get(namespace)
-            .is_none_or(|(_, at)| now.duration_since(*at) >= BELIEVED)
+        self.0.get(namespace).is_none_or(|answer| now >= answer.ask_again)
     }
 }
 
@@ -90,10 +102,15 @@ mod tests {
     async fn an_answer_is_believed_for_a_minute() {
         let mut answers = Answers::default();
         assert!(answers.is_stale("shop", Instant::now()));
-        answers.learn("shop", true, Instant::now());
+        answers.learn("shop", Some(true), Instant::now());
         assert!(!answers.is_stale("shop", Instant::now()));
         tokio::time::advance(BELIEVED).await;
         assert!(answers.is_stale("shop", Instant::now()));
+        answers.learn("shop", None, Instant::now());
+        assert!(
+            !answers.is_stale("shop", Instant::now()),
+            "a server that is down is not asked all the time"
+        );
         assert_eq!(answers.get("shop"), Some(true), "an old answer is better than none");
     }
 
@@ -101,7 +118,7 @@ mod tests {
     async fn the_oldest_answer_makes_room() {
         let mut answers = Answers::default();
         for number in 0..=MAX_NAMESPACES {
-            answers.learn(&format!("n{number}"), true, Instant::now());
+            answers.learn(&format!("n{number}"), Some(true), Instant::now());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert_eq!(answers.get("n0"), None);

@@ -16,9 +16,9 @@ struct Room {
 fn room(leading: bool) -> Room {
     let (client, server) = api_server();
     let (lease, leadership) = watch::channel(Leadership { leading, term: 1 });
-    let (statuses, writer) = channel(client, leadership, Budget::default(), &mut Registry::default());
-    let (stop, writes) = (CancellationToken::new(), writer.writes.clone());
-    tokio::spawn(writer.run(stop.clone()));
+    let (statuses, task) = channel(client, leadership, Budget::default(), &mut Registry::default());
+    let (stop, writes) = (CancellationToken::new(), task.writes.clone());
+    tokio::spawn(task.run(stop.clone()));
     Room {
         statuses,
         server,
@@ -85,7 +85,7 @@ async fn a_conflict_is_tried_again_soon_and_a_refusal_waits_for_another_status()
     room.server.refuse(409, "Conflict").await;
     assert_eq!(room.server.refuse(422, "Invalid").await.what, STATUS);
     room.server
-        .silent_during(tokio::time::sleep(Duration::from_secs(600)))
+        .silent_during(tokio::time::sleep(Duration::from_mins(10)))
         .await;
     room.offer(2);
     assert_eq!(
@@ -111,7 +111,7 @@ async fn a_follower_writes_nothing_and_a_lost_lease_ends_what_was_waiting() {
     let mut room = room(false);
     room.offer(1);
     room.server
-        .silent_during(tokio::time::sleep(Duration::from_secs(60)))
+        .silent_during(tokio::time::sleep(Duration::from_mins(1)))
         .await;
     room.lease.send(Leadership { leading: true, term: 2 }).unwrap();
     room.server.answer(|_| (200, stored(1))).await;
@@ -124,7 +124,7 @@ async fn a_follower_writes_nothing_and_a_lost_lease_ends_what_was_waiting() {
         })
         .unwrap();
     room.server
-        .silent_during(tokio::time::sleep(Duration::from_secs(600)))
+        .silent_during(tokio::time::sleep(Duration::from_mins(10)))
         .await;
 }
 

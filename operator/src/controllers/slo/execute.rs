@@ -45,7 +45,11 @@ pub(crate) enum Outcome {
     /// Whether the operator may act in a namespace.
     Answered { namespace: String, allowed: Option<bool> },
     /// Fields of a target were given back to their managers.
-    GaveBack { target: Name },
+    GaveBack {
+        target: Name,
+        /// Why not, by category.
+        failed: Option<&'static str>,
+    },
     /// A snapshot is on the disk, or is not.
     Saved {
         acknowledge: Vec<tokio::sync::oneshot::Sender<()>>,
@@ -240,12 +244,21 @@ fn ended(outcome: &PatchOutcome) -> Ended {
 
 /// Leaves the managers of a target as they were found; `before`, if that is known.
 pub(crate) async fn give_back(client: Client, target: Name, before: Option<Vec<ManagedFieldsEntry>>) -> Outcome {
-    match deployment::give_back(&client, &target_of(&target), before.as_deref()).await {
-        Ok(true) => info!(%target, "managed fields are as they were found"),
-        Ok(false) => warn!(%target, "managed fields not given back yet, others keep writing"),
-        Err(error) => warn!(?error, %target, "managed fields not given back yet"),
-    }
-    Outcome::GaveBack { target }
+    let failed = match deployment::give_back(&client, &target_of(&target), before.as_deref()).await {
+        Ok(true) => {
+            info!(%target, "managed fields are as they were found");
+            None
+        }
+        Ok(false) => {
+            warn!(%target, "managed fields not given back yet, others keep writing");
+            Some("busy")
+        }
+        Err(error) => {
+            warn!(?error, %target, "managed fields not given back yet");
+            Some(error.category())
+        }
+    };
+    Outcome::GaveBack { target, failed }
 }
 
 async fn look(todo: Todo, client: Client) -> Outcome {

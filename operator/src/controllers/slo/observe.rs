@@ -23,8 +23,8 @@ use crate::distribution::Fleet;
 use crate::history::{Record, Saved};
 use crate::status::{Key, Kind};
 
-/// How often workers report of an SLO that was never judged.
-const FIRST_REPORTS: Duration = Duration::from_secs(1);
+/// How often workers report of an SLO before it is judged: of one that an earlier process judged, and of a new one.
+const FIRST_REPORTS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
 /// Characters of the uid in an indicator's id: an SLO made again under the same name is another indicator.
 const UID: usize = 8;
 
@@ -229,6 +229,9 @@ impl Known {
         let status = guarded.object.as_ref().ok().and_then(|object| object.status.clone());
         let judged_before = status.as_ref().is_some_and(|status| status.phase.is_some());
         let unreadable = saved.unreadable.remove(&guarded.uid);
+        // A new operator must not push a new configuration to every node twice for nothing.
+        let judged = saved.slos.contains_key(&guarded.uid);
+        let report_interval = if judged { FIRST_REPORTS.0 } else { FIRST_REPORTS.1 };
         let (mut record, history, dirty) = match saved.slos.remove(&guarded.uid) {
             Some((record, history)) => (record, history, unreadable),
             None => (Record::default(), History::default(), true),
@@ -257,7 +260,7 @@ impl Known {
             evaluation: None,
             target: None,
             firing: alerts.map(|alert| (alert.name.clone(), since(alert))).collect(),
-            report_interval: FIRST_REPORTS,
+            report_interval,
             busy: None,
             dirty,
             counts: Counts::default(),

@@ -238,9 +238,18 @@ impl Known {
                 );
             }
             ConditionType::BudgetHistory if let Some(lost) = self.record.lost => {
+                return no("Lost", format!("the history before {:.0} was lost", timestamp(lost)));
+            }
+            // How much is covered changes all the time; since when it grows does not.
+            ConditionType::BudgetHistory
+                if found.status == Holds::False
+                    && let Some((since, valid)) =
+                        self.history.since().zip(self.good.as_ref().map(|(_, valid)| valid)) =>
+            {
+                let (since, window) = (timestamp(since), written(valid.spec.window()));
                 return no(
-                    "Lost",
-                    format!("the history before {} was lost; {}", timestamp(lost), found.message),
+                    found.reason,
+                    format!("history begins at {since:.0}, the window is {window}"),
                 );
             }
             ConditionType::RollbackReady if self.is_forbidden(name, found, around) => {

@@ -51,7 +51,7 @@ fn set(owner: &str, image: &str) -> Value {
     })
 }
 
-fn sets(items: Vec<Value>) -> Value {
+fn sets(items: &[Value]) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "ReplicaSetList", "metadata": {}, "items": items})
 }
 
@@ -76,7 +76,7 @@ fn decided() -> rollback::Patch {
 async fn show(server: &mut ApiServer, found: Value) {
     let asked = server.answer(|_| (200, found)).await;
     assert_eq!(asked.what, format!("GET {DEPLOYMENT}"));
-    let asked = server.answer(|_| (200, sets(vec![set("uid-1", "shop:1")]))).await;
+    let asked = server.answer(|_| (200, sets(&[set("uid-1", "shop:1")]))).await;
     assert_eq!(asked.what, SETS);
     assert!(
         asked.query.contains("labelSelector=pod-template-hash%3D6c9f7"),
@@ -180,7 +180,7 @@ async fn a_set_that_is_gone_or_somebody_elses_is_nothing_to_return_to() {
     for items in [vec![], vec![set("uid-2", "shop:1")], vec![set("uid-1", "shop:0")]] {
         let undone = undo_against(async |server| {
             server.answer(|_| (200, deployment("41", "shop:2"))).await;
-            server.answer(|_| (200, sets(items))).await;
+            server.answer(|_| (200, sets(&items))).await;
         });
         assert_eq!(undone.await.outcome, PatchOutcome::Conflict);
     }

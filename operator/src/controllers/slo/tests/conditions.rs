@@ -83,7 +83,7 @@ fn a_target_that_no_worker_sees_is_no_good_and_no_bad_one() {
 async fn a_missing_right_is_said_before_it_is_needed_with_what_to_write() {
     let mut shop = Shop::open(json!({}));
     shop.traffic(10, &[("shop:1", 50, 0)]);
-    shop.access.learn("shop", false, Instant::now());
+    shop.access.learn("shop", Some(false), Instant::now());
     assert_eq!(readiness(&mut shop, "checkout"), no("Forbidden"));
     let (.., message) = shop.condition("checkout", "RollbackReady");
     assert!(

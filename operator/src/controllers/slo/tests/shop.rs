@@ -251,7 +251,9 @@ impl Shop {
             unsaved: self.unsaved.as_deref(),
         };
         let todos = self.slos.evaluate(&names, &around, self.now);
-        todos.into_iter().for_each(|todo| self.execute(todo));
+        for todo in todos {
+            self.execute(todo);
+        }
     }
 
     /// What the API server and the Deployment controller would do.
