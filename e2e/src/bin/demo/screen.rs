@@ -65,7 +65,7 @@ impl Screen {
     pub(crate) fn save_picture(&self, file: &Path) -> io::Result<()> {
         let height = 20 * (self.settled.len() + 2);
         let mut picture = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"{height}\" font-family=\"monospace\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1000\" height=\"{height}\" font-family=\"monospace\" \
              font-size=\"13\" fill=\"#d8dee9\"><rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#1b1f27\"/>\n"
         );
         for (index, line) in self.settled.iter().enumerate() {
