@@ -199,8 +199,9 @@ fn methods(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
             "type": "string",
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                "rule": "self.matches('^[A-Z][A-Z-]{0,15}$')",
-                "message": "write the method in capitals, such as GET",
+                // Those that telemetry tells apart; all others are `_OTHER` there. A node refuses what it cannot tell apart.
+                "rule": "self.matches('^(CONNECT|DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT|QUERY|TRACE)$')",
+                "message": "write the method in capitals, such as GET; only those of HTTP's standards are known",
             }],
         },
     })
