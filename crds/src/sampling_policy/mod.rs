@@ -189,7 +189,14 @@ pub enum ParentPolicy {
     Ignore,
 }
 
+/// Methods that a rule can name: those that telemetry tells apart. All others are `_OTHER` there, and a node refuses what it
+/// cannot tell apart.
+pub const METHODS: [&str; 10] = [
+    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
+];
+
 fn methods(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let rule = format!("self.matches('^({})$')", METHODS.join("|"));
     schemars::json_schema!({
         "type": "array",
         "minItems": 1,
@@ -199,8 +206,7 @@ fn methods(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
             "type": "string",
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                // Those that telemetry tells apart; all others are `_OTHER` there. A node refuses what it cannot tell apart.
-                "rule": "self.matches('^(CONNECT|DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT|QUERY|TRACE)$')",
+                "rule": rule,
                 "message": "write the method in capitals, such as GET; only those of HTTP's standards are known",
             }],
         },

@@ -273,6 +273,11 @@ fn what_the_schema_cannot_refuse_is_refused_here() {
             "spec.rules[0].match.status[1]",
         ),
         (
+            rule(json!({"method": ["GET", "PURGE"]})),
+            "InvalidValue",
+            "spec.rules[0].match.method[1]",
+        ),
+        (
             rule(json!({"durationAtLeast": "a while"})),
             "InvalidValue",
             "spec.rules[0].match.durationAtLeast",
@@ -308,6 +313,16 @@ fn what_the_schema_cannot_refuse_is_refused_here() {
         assert_eq!(reason, category, "{spec}: {message}");
         assert!(message.starts_with(path), "{spec}: {message}");
     }
+}
+
+#[test]
+fn a_rule_can_name_exactly_the_methods_that_nodes_tell_apart() {
+    use shoalwatch_crds::sampling_policy::METHODS;
+    use shoalwatch_protocols::http1::Method;
+    let apart = Method::ALL.into_iter().filter(|method| *method != Method::Other);
+    let mut apart: Vec<_> = apart.map(Method::as_str).collect();
+    apart.sort_unstable();
+    assert_eq!(apart, METHODS);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What a `SamplingPolicy` says, made sure that it makes sense.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use shoalwatch_core::Millis;
 use shoalwatch_core::policy::{HttpStatus, Limit, Operator, Policy, Probability, Requirement, Route, Rule, Selector};
 use shoalwatch_crds::SamplingPolicySpec;
-use shoalwatch_crds::sampling_policy::{ParentPolicy, RouteMatch, RoutePattern, SamplingRule};
+use shoalwatch_crds::sampling_policy::{METHODS, ParentPolicy, RouteMatch, RoutePattern, SamplingRule};
 use shoalwatch_crds::values::{RatioString, StatusMatcher};
 
 use crate::controllers::invalid::{Invalid, at_most, read, unique};
@@ -57,11 +59,23 @@ fn rule(place: usize, rule: &SamplingRule) -> Result<Rule, Invalid> {
     Ok(Rule {
         name: rule.name.clone(),
         route,
-        methods: matches.method.iter().cloned().collect(),
+        methods: methods(&path("match.method"), &matches.method)?,
         status: status.collect::<Result<_, Invalid>>()?,
         duration_at_least: duration.map(Into::into),
         probability: probability(&path("probability"), &rule.probability)?,
     })
+}
+
+/// A node refuses its whole configuration for one method it cannot tell apart, so no such method may reach it.
+fn methods(path: &str, written: &[String]) -> Result<BTreeSet<String>, Invalid> {
+    let unknown = written.iter().position(|method| !METHODS.contains(&method.as_str()));
+    match unknown {
+        None => Ok(written.iter().cloned().collect()),
+        Some(place) => Err(Invalid::Value {
+            path: format!("{path}[{place}]"),
+            problem: format!("{:?} is not one of {}", written[place], METHODS.join(", ")),
+        }),
+    }
 }
 
 fn probability(path: &str, written: &RatioString) -> Result<Probability, Invalid> {
@@ -122,7 +136,7 @@ fn selector(selector: Option<&LabelSelector>) -> Result<Selector, Invalid> {
                 });
             }
         };
-        let values: std::collections::BTreeSet<_> = expression.values.iter().flatten().cloned().collect();
+        let values: BTreeSet<_> = expression.values.iter().flatten().cloned().collect();
         let takes_values = matches!(operator, Operator::In | Operator::NotIn);
         if takes_values == values.is_empty() {
             return Err(Invalid::Value {
