@@ -1,7 +1,7 @@
 //! The memory of the observed process that a call read into or wrote from.
 
 use aya_ebpf::helpers::{bpf_probe_read_user, generated};
-use shoalwatch_ebpf_common::Stat;
+use shoalwatch_ebpf_common::{HEAD_BYTES, Stat};
 
 use crate::stats::count;
 
@@ -93,4 +93,74 @@ pub(crate) unsafe fn copy(to: *mut u8, len: u64, address: u64) -> bool {
         count(Stat::ReadFailed);
     }
     !failed
+}
+
+/// Eight bytes of the programs' own memory, aligned or not. By hand: the compiler believes that this target must read bytes one by
+/// one.
+///
+/// # Safety
+/// `from` must be valid for eight bytes, in a way that the verifier sees.
+#[inline(always)]
+#[cfg(target_arch = "bpf")]
+pub(crate) unsafe fn word_at(from: *const u8) -> u64 {
+    let word;
+    // SAFETY: one load from where the caller promises that there are eight bytes.
+    unsafe {
+        core::arch::asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) from, options(nostack, pure, readonly))
+    };
+    word
+}
+
+/// The same where the programs are only checked, not run.
+///
+/// # Safety
+/// `from` must be valid for eight bytes.
+#[inline(always)]
+#[cfg(not(target_arch = "bpf"))]
+#[expect(clippy::cast_ptr_alignment, reason = "it is read unaligned")]
+pub(crate) unsafe fn word_at(from: *const u8) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { from.cast::<u64>().read_unaligned() }
+}
+
+/// A zero that neither the compiler nor the verifier knows to be one, each time anew.
+///
+/// # Safety
+/// `from` must be valid for eight bytes, which are all zero, in a way that the verifier sees.
+#[inline(always)]
+#[cfg(target_arch = "bpf")]
+pub(crate) unsafe fn zero_at(from: *const u64) -> usize {
+    let zero;
+    // SAFETY: one load from where the caller promises that there are eight bytes.
+    unsafe { core::arch::asm!("{0} = *(u64 *)({1} + 0)", out(reg) zero, in(reg) from, options(nostack)) };
+    zero
+}
+
+/// The same where the programs are only checked, not run.
+///
+/// # Safety
+/// None here.
+#[inline(always)]
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) unsafe fn zero_at(_from: *const u64) -> usize {
+    0
+}
+
+/// An offset below `HEAD_BYTES`. By hand: where the compiler knows that already it leaves the mask out, and the verifier does not know.
+#[inline(always)]
+#[cfg(target_arch = "bpf")]
+pub(crate) fn within_head(at: usize) -> usize {
+    let mut at = at;
+    // SAFETY: arithmetic on one register.
+    unsafe {
+        core::arch::asm!("{0} &= {mask}", inout(reg) at, mask = const HEAD_BYTES - 1, options(nostack, pure, nomem))
+    };
+    at
+}
+
+/// The same where the programs are only checked, not run.
+#[inline(always)]
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) fn within_head(at: usize) -> usize {
+    at & (HEAD_BYTES - 1)
 }

@@ -1,30 +1,32 @@
-//! Pairs the requests that are read from a connection with the answers that are written to it.
+//! Pairs requests with answers, for servers and for clients.
 //!
 //! ```text
-//!            read: method and space                       write: status line, 200 or more
-//!   Idle ───────────────────────────────▶ Awaiting ────────────────────────────────────────▶ Idle, one record
-//!     │ read: a method's first letters        ▲ │ read: the head goes on: appended
-//!     └──────────────▶ Beginning ─────────────┘ │ read: another request
+//!           request side: method and space              answer side: status line, 200 or more
+//!   Idle ───────────────────────────────▶ Awaiting ────────────────────────────────────────▶ Idle, one request
+//!     │ a method's first letters              ▲ │ request side: the head goes on: appended
+//!     └──────────────▶ Beginning ─────────────┘ │ request side: another request
 //!                                               └──────▶ GivenUp, until the connection is closed
 //! ```
+//! A server reads requests and writes answers; a client writes requests and reads answers. Which of the two a process is, the
+//! first request of a connection says.
+//!
 //! Two threads may work on one connection at a time; the fields are then updated in some order, and the decoder in user
 //! space takes any bytes. That is rarer than it sounds: an answer is written after its request was read.
 //!
 //! One thing is not told apart yet: a body that begins like a request and is read after its request was answered.
 
-use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
-    helpers::{bpf_ktime_get_ns, generated::bpf_ringbuf_output},
-};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use shoalwatch_ebpf_common::{
-    APPEND_BYTES, Connection, ConnectionState, HEAD_BYTES, RequestRecord, Stat, Task, connection_key,
-    http1::{self, Answer, Begin},
+    APPEND_BYTES, Connection, ConnectionState, HEAD_BYTES, RequestRecord, Role, Stat, Task,
+    http1::{self, Answer, Begin, Method},
 };
 
 use crate::{
     buffer::{self, Buffer, Piece},
-    maps::{CONNECTIONS, EVENTS},
-    stats::{count, increment},
+    finish::{self, End},
+    maps::CONNECTIONS,
+    socket::{Kind, Socket},
+    stats::count,
 };
 
 /// What a new connection's entry is copied from.
@@ -40,49 +42,95 @@ pub(crate) struct Caller {
     pub(crate) task: *mut Task,
 }
 
-/// A connection was accepted. What an earlier connection of that number left behind is overwritten.
+/// Which way data went, numbered as the [`Role`] of who sends requests that way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Direction {
+    In = Role::Server as u8,
+    Out = Role::Client as u8,
+}
+
+/// Data was read from a descriptor or written to it.
+#[inline(always)]
+pub(crate) fn transfer(caller: &Caller, fd: u32, buffer: Buffer, returned: u64, direction: u8) {
+    let Some(socket) = Socket::of(fd) else {
+        return;
+    };
+    let Some(piece) = buffer.first_piece() else {
+        return;
+    };
+    // A read of less than the first piece fills only that much of it. A write's buffer is looked at even where only a part of it
+    // was taken: the rest follows.
+    let len = if direction == Direction::In as u8 {
+        piece.len.min(returned)
+    } else {
+        piece.len
+    };
+    let piece = Piece { len, ..piece };
+    let Some(connection) = CONNECTIONS.get_ptr_mut(socket.sock) else {
+        return meet(caller, socket, piece, direction);
+    };
+    // SAFETY: the map gave the pointer and it lives as long as the program runs. Another thread may hold it too; see the module's
+    // documentation.
+    let connection = unsafe { &mut *connection };
+    if connection.record.role == direction {
+        request_side(connection, caller, piece);
+    } else {
+        answer_side(connection, caller, (socket.sock, fd), piece, returned);
+    }
+}
+
+/// The first transfer of a socket: it becomes a connection when it begins with a request.
 #[inline(always)]
 #[expect(
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be copied to the stack, where it has no room"
 )]
-pub(crate) fn open(caller: &Caller, fd: u32) {
-    if CONNECTIONS.insert(connection_key(caller.tgid, fd), &IDLE, 0).is_err() {
-        count(Stat::MapFull);
-    }
-}
-
-/// A descriptor was closed.
-#[inline(always)]
-pub(crate) fn close(caller: &Caller, fd: u32) {
-    // Most closed descriptors are no connections: nothing to remove is no failure.
-    CONNECTIONS.remove(connection_key(caller.tgid, fd)).ok();
-}
-
-/// Data was read from a descriptor.
-#[inline(always)]
-pub(crate) fn read(caller: &Caller, fd: u32, buffer: Buffer, returned: u64) {
-    let Some((connection, piece)) = transfer(caller, fd, buffer, returned) else {
+fn meet(caller: &Caller, socket: Socket, piece: Piece, direction: u8) {
+    let Some(word) = first_word(piece) else {
         return;
     };
-    // A read of less than the first piece fills only that much of it.
-    let piece = Piece {
-        len: piece.len.min(returned),
-        ..piece
+    match http1::begin(word, piece.len.min(http1::METHOD_BYTES as u64) as usize) {
+        Begin::Request(_) => {}
+        Begin::Prefix if direction == Direction::In as u8 => {}
+        _ => {
+            if piece.len >= http1::STATUS_BYTES as u64 && http1::is_answer_prefix(word, http1::METHOD_BYTES) {
+                count(Stat::UnpairedAnswer);
+            }
+            return;
+        }
+    }
+    let kind = socket.kind();
+    if kind == Kind::Other {
+        return;
+    }
+    if CONNECTIONS.insert(socket.sock, &IDLE, 0).is_err() {
+        return count(Stat::MapFull);
+    }
+    let Some(connection) = CONNECTIONS.get_ptr_mut(socket.sock) else {
+        return;
     };
+    // SAFETY: as in `transfer`.
+    let connection = unsafe { &mut *connection };
+    connection.local = u8::from(kind == Kind::Local);
+    connection.record.role = direction;
+    if direction == Direction::Out as u8 {
+        socket.name_peer(&mut connection.record);
+    }
+    request_side(connection, caller, piece);
+}
+
+#[inline(always)]
+fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece) {
     if connection.state >= ConnectionState::Awaiting as u8 {
-        read_on(connection, piece);
+        go_on(connection, piece);
     } else {
-        read_first(connection, caller, piece);
+        begin_request(connection, caller, piece);
     }
 }
 
-/// Data was written to a descriptor. Its buffer is looked at even where only a part of it was taken: the rest follows.
 #[inline(always)]
-pub(crate) fn write(caller: &Caller, fd: u32, buffer: Buffer, returned: u64) {
-    let Some((connection, piece)) = transfer(caller, fd, buffer, returned) else {
-        return;
-    };
+fn answer_side(connection: &mut Connection, caller: &Caller, (sock, fd): (u64, u32), piece: Piece, returned: u64) {
     let awaiting = connection.state == ConnectionState::Awaiting as u8;
     if piece.len < http1::STATUS_BYTES as u64 {
         if awaiting && begins_answer(piece) {
@@ -98,10 +146,19 @@ pub(crate) fn write(caller: &Caller, fd: u32, buffer: Buffer, returned: u64) {
     let Answer::Final(status) = http1::answer(word, next) else {
         return;
     };
-    if awaiting {
-        finish(connection, caller, fd, status, returned);
-    } else {
-        count(Stat::UnpairedAnswer);
+    if !awaiting {
+        return count(Stat::UnpairedAnswer);
+    }
+    let record = &mut connection.record;
+    record.tgid = caller.tgid;
+    record.tid = caller.tid;
+    record.fd = fd;
+    record.answer_bytes = returned as u32;
+    finish::finish(connection, caller.task, End::Answer(status));
+    settle(connection);
+    if connection.reset == 1 {
+        // It was closed before this call returned: nothing else tells its end.
+        CONNECTIONS.remove(sock).ok();
     }
 }
 
@@ -120,21 +177,9 @@ fn first_word(piece: Piece) -> Option<u64> {
     unsafe { buffer::copy((&raw mut word).cast(), len, piece.address) }.then_some(word)
 }
 
-/// The tracked connection of a transfer and the first part of its data; none for whatever else is read and written.
+/// Data on the request side while no request is under way: does it begin one?
 #[inline(always)]
-fn transfer(caller: &Caller, fd: u32, buffer: Buffer, returned: u64) -> Option<(&'static mut Connection, Piece)> {
-    if returned == 0 {
-        return None;
-    }
-    let connection = CONNECTIONS.get_ptr_mut(connection_key(caller.tgid, fd))?;
-    // SAFETY: the map gave the pointer and it lives as long as the program runs. Another thread of the process may hold it
-    // too; see the module's documentation.
-    Some((unsafe { &mut *connection }, buffer.first_piece()?))
-}
-
-/// A read while no request is under way: does it begin one?
-#[inline(always)]
-fn read_first(connection: &mut Connection, caller: &Caller, piece: Piece) {
+fn begin_request(connection: &mut Connection, caller: &Caller, piece: Piece) {
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     if connection.state == ConnectionState::Beginning as u8 {
@@ -159,6 +204,7 @@ fn read_head(connection: &mut Connection, before: usize, piece: Piece) -> bool {
     }
     record.head_len = (before as u64 + len).min(HEAD_BYTES as u64) as u16;
     record.read_bytes = (before as u64 + piece.len) as u32;
+    connection.asked_bytes = record.read_bytes;
     connection.head_open = u8::from(goes_on(record));
     true
 }
@@ -170,8 +216,8 @@ fn goes_on(record: &RequestRecord) -> bool {
     let end = record.head_len as usize;
     // What was cut leaves a gap: nothing may be appended behind it.
     let whole = record.read_bytes as usize == end && end < HEAD_BYTES;
-    // SAFETY: `end` is below HEAD_BYTES.
-    whole && !(end >= 4 && unsafe { record.head.as_ptr().add(end - 4).cast::<u32>().read_unaligned() } == HEAD_END)
+    // SAFETY: `end` is below HEAD_BYTES, and slack follows the head.
+    whole && !(end >= 4 && unsafe { buffer::word_at(record.head.as_ptr().add(end - 4)) } as u32 == HEAD_END)
 }
 
 /// Classifies the head. Returns whether it is a request, or may become one.
@@ -185,34 +231,43 @@ fn begin(connection: &mut Connection, caller: &Caller, start_ns: u64) -> bool {
     // SAFETY: the head is longer than a word, and aligned for one.
     let word = unsafe { record.head.as_ptr().cast::<u64>().read() };
     let state = match http1::begin(word, record.head_len as usize) {
-        Begin::Request { expects_body } => {
-            connection.expects_body = u8::from(expects_body);
-            // SAFETY: the map gave the pointer, and it lives as long as the program runs.
-            let task = unsafe { &*caller.task };
-            record.service = task.service;
-            record.flags = task.flags;
-            count(Stat::Requests);
+        Begin::Request(method) => {
+            enter(connection, caller, method);
             ConnectionState::Awaiting
         }
         Begin::Prefix => ConnectionState::Beginning,
         Begin::Other => ConnectionState::Idle,
     };
-    record.start_ns = start_ns;
+    connection.record.start_ns = start_ns;
     connection.state = state as u8;
     connection.ahead_len = 0;
     state as u8 != ConnectionState::Idle as u8
 }
 
-/// A read while an answer is awaited: more of the head, the body, or already the next request.
 #[inline(always)]
-fn read_on(connection: &mut Connection, piece: Piece) {
+fn enter(connection: &mut Connection, caller: &Caller, method: Method) {
+    connection.expects_body = u8::from(method.expects_body());
+    let record = &mut connection.record;
+    // SAFETY: the map gave the pointer, and it lives as long as the program runs.
+    let task = unsafe { &*caller.task };
+    record.service = task.service;
+    record.flags = task.flags;
+    record.method = method as u8;
+    record.tgid = caller.tgid;
+    count(Stat::Requests);
+}
+
+/// Data on the request side while an answer is awaited: more of the head, the body, or already the next request.
+#[inline(always)]
+fn go_on(connection: &mut Connection, piece: Piece) {
     let Some(word) = first_word(piece) else {
         return;
     };
     let len = piece.len.min(http1::METHOD_BYTES as u64);
     connection.ahead_len = 0;
+    connection.asked_bytes = connection.asked_bytes.saturating_add(piece.len as u32);
     match http1::begin(word, len as usize) {
-        Begin::Request { .. } if connection.expects_body == 0 => return give_up(connection),
+        Begin::Request(_) if connection.expects_body == 0 => return give_up(connection),
         Begin::Prefix => {
             // Taken up if the answer comes before more is read: then it was the next request. Else it was not.
             connection.ahead = word.to_le_bytes();
@@ -254,36 +309,6 @@ fn append(connection: &mut Connection, piece: Piece) {
     }
     record.read_bytes = record.read_bytes.saturating_add(piece.len as u32);
     connection.head_open = u8::from(goes_on(record));
-}
-
-/// The awaited answer was written: one record leaves.
-#[inline(always)]
-fn finish(connection: &mut Connection, caller: &Caller, fd: u32, status: u16, returned: u64) {
-    let record = &mut connection.record;
-    // SAFETY: the helper has no preconditions.
-    record.end_ns = unsafe { bpf_ktime_get_ns() };
-    record.tgid = caller.tgid;
-    record.tid = caller.tid;
-    record.fd = fd;
-    record.status = status;
-    record.answer_bytes = returned as u32;
-    send(record, caller);
-    settle(connection);
-}
-
-#[inline(always)]
-fn send(record: &mut RequestRecord, caller: &Caller) {
-    let len = (RequestRecord::HEADER_BYTES as u64) + u64::from(record.head_len).min(HEAD_BYTES as u64);
-    let from = (&raw mut *record).cast();
-    let ring = (&raw const EVENTS).cast_mut().cast();
-    // SAFETY: the map is a ring buffer, and the record has `len` bytes. aya's own `output` wants a slice of constant length.
-    if unsafe { bpf_ringbuf_output(ring, from, len, u64::from(BPF_RB_NO_WAKEUP)) } == 0 {
-        count(Stat::Events);
-        return;
-    }
-    count(Stat::RingFull);
-    // SAFETY: the map gave the pointer; it is aligned and lives as long as the program runs.
-    unsafe { increment(&raw mut (*caller.task).lost) };
 }
 
 /// Nothing is awaited any more; what was read ahead begins the next request.

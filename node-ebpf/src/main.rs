@@ -4,9 +4,9 @@
 //! buffer and length there, and the result is known. No entry hook, no state per thread, no tracefs, no kernel structure
 //! whose layout changes. Two small programs bring the news of processes.
 //!
-//! The way of a request: `sys_exit` → is the process observed? → which call, on which descriptor? → [`connection`], which
-//! pairs what was read with what is written → one record in the ring. It recognises one shape only, counts what it gives
-//! up, and never guesses.
+//! The way of a request: `sys_exit` → is the process observed? → which call, on which [`socket`]? → [`connection`], which
+//! pairs what was asked with what is answered → [`finish`], which counts it, decides whether it becomes a span, and sends what
+//! user space has to see. It recognises one shape only, counts what it gives up, and never guesses.
 //!
 //! Built by `build.sh` for `bpfel-unknown-none`; the object is committed under `prebuilt/`.
 
@@ -26,9 +26,12 @@
 
 mod buffer;
 mod connection;
+mod finish;
 mod maps;
 mod process;
 mod registers;
+mod socket;
+mod socket_state;
 mod stats;
 mod sys_exit;
 

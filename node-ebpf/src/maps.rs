@@ -2,22 +2,44 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use shoalwatch_ebpf_common::{
-    Connection, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, PROCESS_RING_BYTES, Stat, Task,
+    Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS,
+    DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey, RouteRows, Stat, Task, sampling::Row,
 };
 
 /// The observed processes, by tgid.
 #[map]
 pub(crate) static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(DEFAULT_MAX_TASKS, 0);
 
-/// The connections of observed processes, by tgid and descriptor. Not LRU: eviction would drop the slowest requests, which
-/// matter most.
+/// The connections of observed processes, by the address of their `struct sock`: whichever descriptor of whichever process
+/// leads to it, it is the same connection. Not LRU: eviction would drop the slowest requests, which matter most.
 #[map]
 pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(DEFAULT_MAX_CONNECTIONS, 0);
 
-/// Finished requests.
+/// The routes that the worker taught, by number.
+#[map]
+pub(crate) static ROUTES: HashMap<RouteKey, u32> = HashMap::with_max_entries(MAX_ROUTES, 0);
+
+/// Which row decides, by route and method; two slots.
+#[map]
+pub(crate) static ROUTE_ROWS: Array<RouteRows> = Array::with_max_entries(2 * MAX_ROUTES, 0);
+
+/// The policies, folded; two slots.
+#[map]
+pub(crate) static ROWS: Array<Row> = Array::with_max_entries(2 * MAX_ROWS, 0);
+
+/// The slot in force. Read once for each request, so that a request sees one policy whole.
+#[map]
+pub(crate) static SLOT: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Finished requests, counted.
+#[map]
+pub(crate) static COUNTERS: PerCpuHashMap<CounterKey, Counter> =
+    PerCpuHashMap::with_max_entries(DEFAULT_MAX_COUNTERS, 0);
+
+/// Finished requests that become spans or are not counted here.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(DEFAULT_RING_BYTES, 0);
 

@@ -36,7 +36,7 @@ fn process_exec(_ctx: RawTracePointContext) -> i32 {
 fn process_fork(ctx: TracePointContext) -> u32 {
     let parent = current_tgid();
     // SAFETY: no reference outlives this program, and the fields copied are written as a whole by the loader only.
-    let Some(&Task { service, flags, .. }) = (unsafe { TASKS.get(parent) }) else {
+    let Some(task) = (unsafe { TASKS.get(parent) }) else {
         return 0;
     };
     // SAFETY: the offsets are those of the record; the helper fails on an address that cannot be read.
@@ -50,11 +50,7 @@ fn process_fork(ctx: TracePointContext) -> u32 {
     if clone_flags & CLONE_THREAD != 0 {
         return 0;
     }
-    let task = Task {
-        service,
-        flags,
-        lost: 0,
-    };
+    let task = Task { lost: 0, ..*task };
     if TASKS.insert(child, task, 0).is_err() {
         count(Stat::TasksFull);
     }

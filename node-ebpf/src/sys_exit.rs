@@ -5,33 +5,67 @@ use shoalwatch_ebpf_common::Stat;
 
 use crate::{
     buffer::Buffer,
-    connection::{self, Caller},
+    connection::{self, Caller, Direction},
     maps::TASKS,
     registers::Registers,
     stats::count,
 };
 
-/// Numbers of system calls on x86-64. `sendfile` is not among them: it never carries a status line.
-mod number {
-    pub(super) const READ: u64 = 0;
-    pub(super) const WRITE: u64 = 1;
-    pub(super) const CLOSE: u64 = 3;
-    pub(super) const READV: u64 = 19;
-    pub(super) const WRITEV: u64 = 20;
-    pub(super) const ACCEPT: u64 = 43;
-    pub(super) const SENDTO: u64 = 44;
-    pub(super) const RECVFROM: u64 = 45;
-    pub(super) const SENDMSG: u64 = 46;
-    pub(super) const RECVMSG: u64 = 47;
-    pub(super) const ACCEPT4: u64 = 288;
+/// System calls on x86-64 that move data, by number. `sendfile` is not among them: it never carries a status line.
+///
+/// Tables and no comparisons: what the verifier reads from them it takes for unknown, so it need not follow every call through
+/// everything that comes after.
+const CALLS: usize = 48;
+static LAYOUTS: [u8; CALLS] = layouts();
+static DIRECTIONS: [u8; CALLS] = directions();
+
+/// How a call names its data.
+mod layout {
+    pub(super) const NONE: u8 = 0;
+    /// Address and length.
+    pub(super) const FLAT: u8 = 1;
+    /// The same, and flags of `recv(2)` in the fourth argument.
+    pub(super) const FLAT_FLAGS: u8 = 2;
+    /// An array of `iovec`s and their number.
+    pub(super) const VECTOR: u8 = 3;
+    /// A `msghdr`.
+    pub(super) const MESSAGE: u8 = 4;
+    /// The same, and flags of `recv(2)` in the third argument.
+    pub(super) const MESSAGE_FLAGS: u8 = 5;
 }
 
-/// What a system call means for a connection. One arm each, so that the code behind it is compiled in once.
-enum Call {
-    Read(Buffer),
-    Write(Buffer),
-    Accept,
-    Close,
+mod number {
+    pub(super) const READ: usize = 0;
+    pub(super) const WRITE: usize = 1;
+    pub(super) const READV: usize = 19;
+    pub(super) const WRITEV: usize = 20;
+    pub(super) const SENDTO: usize = 44;
+    pub(super) const RECVFROM: usize = 45;
+    pub(super) const SENDMSG: usize = 46;
+    pub(super) const RECVMSG: usize = 47;
+}
+
+const fn layouts() -> [u8; CALLS] {
+    let mut layouts = [layout::NONE; CALLS];
+    layouts[number::READ] = layout::FLAT;
+    layouts[number::WRITE] = layout::FLAT;
+    layouts[number::SENDTO] = layout::FLAT;
+    layouts[number::RECVFROM] = layout::FLAT_FLAGS;
+    layouts[number::READV] = layout::VECTOR;
+    layouts[number::WRITEV] = layout::VECTOR;
+    layouts[number::SENDMSG] = layout::MESSAGE;
+    layouts[number::RECVMSG] = layout::MESSAGE_FLAGS;
+    layouts
+}
+
+/// By the numbers of [`Role`](shoalwatch_ebpf_common::Role): who sends requests by that call's direction.
+const fn directions() -> [u8; CALLS] {
+    let mut directions = [Direction::In as u8; CALLS];
+    directions[number::WRITE] = Direction::Out as u8;
+    directions[number::SENDTO] = Direction::Out as u8;
+    directions[number::WRITEV] = Direction::Out as u8;
+    directions[number::SENDMSG] = Direction::Out as u8;
+    directions
 }
 
 /// `recv(2)`: the data stays in the socket and will be read again.
@@ -45,7 +79,7 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// From the cheapest question to the dearest: most calls of a machine end at the first.
+/// From the cheapest question to the dearest: most calls of a machine end at the first. A call that moved nothing is of no interest.
 #[inline(always)]
 fn observe(pt_regs: *const u64, returned: i64) {
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -53,7 +87,7 @@ fn observe(pt_regs: *const u64, returned: i64) {
     let Some(task) = TASKS.get_ptr_mut(tgid) else {
         return;
     };
-    if returned < 0 {
+    if returned <= 0 {
         return;
     }
     let Some(registers) = Registers::read(pt_regs) else {
@@ -72,32 +106,21 @@ fn observe(pt_regs: *const u64, returned: i64) {
 
 #[inline(always)]
 fn dispatch(caller: &Caller, registers: &Registers, returned: u64) {
-    let fd = registers.rdi as u32;
-    let flat = Buffer::Flat {
-        address: registers.rsi,
-        len: registers.rdx,
-    };
-    let vector = Buffer::Vector {
-        address: registers.rsi,
-        pieces: registers.rdx,
-    };
-    let message = Buffer::Message { address: registers.rsi };
-    let call = match registers.number {
-        number::READ => Call::Read(flat),
-        number::RECVFROM if registers.r10 & MSG_PEEK == 0 => Call::Read(flat),
-        number::READV => Call::Read(vector),
-        number::RECVMSG if registers.rdx & MSG_PEEK == 0 => Call::Read(message),
-        number::WRITE | number::SENDTO => Call::Write(flat),
-        number::WRITEV => Call::Write(vector),
-        number::SENDMSG => Call::Write(message),
-        number::ACCEPT | number::ACCEPT4 => Call::Accept,
-        number::CLOSE => Call::Close,
+    let number = registers.number as usize;
+    if number >= CALLS {
+        return;
+    }
+    let (address, length) = (registers.rsi, registers.rdx);
+    let buffer = match LAYOUTS[number] {
+        layout::FLAT => Buffer::Flat { address, len: length },
+        layout::FLAT_FLAGS if registers.r10 & MSG_PEEK == 0 => Buffer::Flat { address, len: length },
+        layout::VECTOR => Buffer::Vector {
+            address,
+            pieces: length,
+        },
+        layout::MESSAGE => Buffer::Message { address },
+        layout::MESSAGE_FLAGS if registers.rdx & MSG_PEEK == 0 => Buffer::Message { address },
         _ => return,
     };
-    match call {
-        Call::Read(buffer) => connection::read(caller, fd, buffer, returned),
-        Call::Write(buffer) => connection::write(caller, fd, buffer, returned),
-        Call::Accept => connection::open(caller, returned as u32),
-        Call::Close => connection::close(caller, fd),
-    }
+    connection::transfer(caller, registers.rdi as u32, buffer, returned, DIRECTIONS[number]);
 }

@@ -117,6 +117,10 @@ pub(crate) struct LimitArgs {
     #[arg(long, default_value_t = LoaderOptions::default().max_tasks, env = "SHOALWATCH_MAX_PROCESSES")]
     pub(crate) max_processes: u32,
 
+    /// Kinds of answers (route, method, status) counted in the kernel at once; 128 bytes each on every CPU.
+    #[arg(long, default_value_t = LoaderOptions::default().max_counters, env = "SHOALWATCH_MAX_COUNTERS")]
+    pub(crate) max_counters: u32,
+
     /// Containers and host services with numbers of their own at once.
     #[arg(long, default_value = "1000", env = "SHOALWATCH_MAX_SERVICES")]
     pub(crate) max_services: usize,
@@ -128,6 +132,7 @@ impl From<LimitArgs> for LoaderOptions {
             ring_bytes: limits.ring_bytes,
             max_connections: limits.max_connections,
             max_tasks: limits.max_processes,
+            max_counters: limits.max_counters,
         }
     }
 }

@@ -93,8 +93,6 @@ counters! {
     }
     "shoalwatch_selection_failures_total", "Processes that should be observed and are not, by what failed" => {
         SelectFailed ["reason" = "kernel"],
-        SocketsFailed ["reason" = "open_sockets"],
-        SocketsRejected ["reason" = "connections_full"],
         ServicesFull ["reason" = "services_full"],
         SliRowsFull ["reason" = "sli_rows_full"],
         PodsFull ["reason" = "pods_full"],

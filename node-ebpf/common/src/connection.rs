@@ -22,7 +22,7 @@ pub enum ConnectionState {
     GivenUp = 3,
 }
 
-/// The value of the map `CONNECTIONS`. All zero is an idle connection.
+/// The value of the map `CONNECTIONS`. All zero is an idle connection of a server.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Connection {
@@ -34,12 +34,22 @@ pub struct Connection {
     pub expects_body: u8,
     /// How many bytes of `ahead` are valid, 0 to 7.
     pub ahead_len: u8,
+    /// 1 for a connection whose end the kernel does not tell: a Unix socket.
+    pub local: u8,
+    /// 1 when the peer reset the connection while its answer was awaited: the process may have written it just before.
+    pub reset: u8,
     /// Always 0: there is no implicit padding.
-    pub reserved: u32,
+    pub reserved: u16,
     /// The first bytes of what may be the next request, read before the current one was seen answered.
     pub ahead: [u8; 8],
     /// When `ahead` was read.
     pub ahead_ns: u64,
+    /// Bytes of the current request so far, its body included.
+    pub asked_bytes: u32,
+    /// Always 0: there is no implicit padding.
+    pub unused: u32,
+    /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
+    pub zero: u64,
     /// The current request, sent as it lies here.
     pub record: RequestRecord,
     /// Room that a copy to the end of the head may run over; never sent.
@@ -47,45 +57,29 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// An idle connection.
+    /// An idle connection of a server.
     pub const IDLE: Self = Self {
         state: ConnectionState::Idle as u8,
         head_open: 0,
         expects_body: 0,
         ahead_len: 0,
+        local: 0,
+        reset: 0,
         reserved: 0,
         ahead: [0; 8],
         ahead_ns: 0,
-        record: RequestRecord {
-            start_ns: 0,
-            end_ns: 0,
-            tgid: 0,
-            tid: 0,
-            fd: 0,
-            service: 0,
-            flags: 0,
-            answer_bytes: 0,
-            read_bytes: 0,
-            status: 0,
-            head_len: 0,
-            head: [0; crate::HEAD_BYTES],
-        },
+        asked_bytes: 0,
+        unused: 0,
+        zero: 0,
+        record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],
     };
 }
 
-/// The key of the map `CONNECTIONS`: process in the high half, file descriptor in the low half.
-#[inline(always)]
-#[must_use]
-pub const fn connection_key(tgid: u32, fd: u32) -> u64 {
-    // `u64::from` is not const.
-    ((tgid as u64) << 32) | fd as u64
-}
-
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Connection>() == 24 + size_of::<RequestRecord>() + APPEND_BYTES);
-    assert!(offset_of!(Connection, record) == 24);
+    assert!(size_of::<Connection>() == 40 + size_of::<RequestRecord>() + APPEND_BYTES);
+    assert!(offset_of!(Connection, record) == 40);
     // The kernel side reads the head's first bytes as one word.
     assert!((offset_of!(Connection, record) + RequestRecord::HEADER_BYTES).is_multiple_of(8));
     assert!(offset_of!(Connection, slack) == offset_of!(Connection, record) + size_of::<RequestRecord>());

@@ -2,18 +2,27 @@
 
 use core::mem::offset_of;
 
-use crate::{HEAD_BYTES, ProcessKind, ProcessRecord, RequestRecord};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use crate::{HEAD_BYTES, ProcessKind, ProcessRecord, RequestRecord, Role, sampling::Decision};
 
 /// A finished request, borrowed from the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestEvent<'a> {
-    /// When the read that began the head returned, on `CLOCK_MONOTONIC`, in nanoseconds.
+    /// When the call that began the head returned, on `CLOCK_MONOTONIC`, in nanoseconds.
     pub start_ns: u64,
-    /// When the write that carried the status line returned, on `CLOCK_MONOTONIC`, in nanoseconds. At least `start_ns`.
+    /// When the call that carried the status line returned, or the connection ended; on `CLOCK_MONOTONIC`, in nanoseconds. At
+    /// least `start_ns`.
     pub end_ns: u64,
-    /// The process that answered, in the initial pid namespace.
+    /// The 56 bits that the kernel decided by.
+    pub randomness: u64,
+    /// The threshold that the kernel decided by.
+    pub threshold: u64,
+    /// A client's peer.
+    pub peer: Option<SocketAddr>,
+    /// The process that answered (or asked, for a client), in the initial pid namespace.
     pub tgid: u32,
-    /// The thread that answered, in the initial pid namespace.
+    /// The thread that did, in the initial pid namespace.
     pub tid: u32,
     /// The connection's file descriptor in that process.
     pub fd: u32,
@@ -21,12 +30,20 @@ pub struct RequestEvent<'a> {
     pub service: u32,
     /// The flags that the worker gave the process.
     pub flags: u32,
-    /// What the write that carried the status line returned, in bytes.
+    /// What the call that carried the status line returned, in bytes; for a request without an answer the bytes of the request that
+    /// came, its body included.
     pub answer_bytes: u32,
-    /// What the reads that filled `head` returned, in bytes; the head is cut where this exceeds its length.
+    /// What the calls that filled `head` returned, in bytes; the head is cut where this exceeds its length.
     pub read_bytes: u32,
-    /// The answer's status code, 200 to 999.
+    /// The number of the route that the request was counted under; absent: it was not counted.
+    pub counted: Option<u32>,
+    /// The answer's status code, 200 to 999; 0: it never came.
     pub status: u16,
+    /// Which end the process is.
+    pub role: Role,
+    /// What the kernel decided: never [`Decision::Probability`], [`Decision::Never`] or [`Decision::Parent`], of which no event
+    /// is sent.
+    pub decision: Decision,
     /// The request's first bytes, at most [`HEAD_BYTES`].
     pub head: &'a [u8],
 }
@@ -53,6 +70,9 @@ pub enum DecodeError {
     /// A status that no final answer has.
     #[error("status {0} is not a final answer's")]
     Status(u16),
+    /// A role or a decision that this worker does not know.
+    #[error("unknown mark {0}: object and worker disagree, run `make ebpf`")]
+    Mark(u8),
     /// A kind of process event that this worker does not know.
     #[error("unknown kind {0} of process event: object and worker disagree, run `make ebpf`")]
     Kind(u32),
@@ -66,6 +86,7 @@ impl DecodeError {
             Self::TooShort { .. } => "too_short",
             Self::HeadLength { .. } => "head_length",
             Self::Status(_) => "status",
+            Self::Mark(_) => "mark",
             Self::Kind(_) => "kind",
         }
     }
@@ -78,13 +99,16 @@ impl<'a> RequestEvent<'a> {
         let head_len = usize::from(u16_at(fixed, offset_of!(RequestRecord, head_len)));
         let head = rest.get(..head_len).filter(|head| head.len() <= HEAD_BYTES);
         let status = u16_at(fixed, offset_of!(RequestRecord, status));
-        if !(200..=999).contains(&status) {
+        if !matches!(status, 0 | 200..=999) {
             return Err(DecodeError::Status(status));
         }
         let start_ns = u64_at(fixed, offset_of!(RequestRecord, start_ns));
         Ok(Self {
             start_ns,
             end_ns: u64_at(fixed, offset_of!(RequestRecord, end_ns)).max(start_ns),
+            randomness: u64_at(fixed, offset_of!(RequestRecord, randomness)),
+            threshold: u64_at(fixed, offset_of!(RequestRecord, threshold)),
+            peer: peer(fixed),
             tgid: u32_at(fixed, offset_of!(RequestRecord, tgid)),
             tid: u32_at(fixed, offset_of!(RequestRecord, tid)),
             fd: u32_at(fixed, offset_of!(RequestRecord, fd)),
@@ -92,13 +116,41 @@ impl<'a> RequestEvent<'a> {
             flags: u32_at(fixed, offset_of!(RequestRecord, flags)),
             answer_bytes: u32_at(fixed, offset_of!(RequestRecord, answer_bytes)),
             read_bytes: u32_at(fixed, offset_of!(RequestRecord, read_bytes)),
+            counted: (u8_at(fixed, offset_of!(RequestRecord, counted)) == 1)
+                .then_some(u32_at(fixed, offset_of!(RequestRecord, route))),
             status,
+            role: role(u8_at(fixed, offset_of!(RequestRecord, role)))?,
+            decision: decision(u8_at(fixed, offset_of!(RequestRecord, decision)))?,
             head: head.ok_or(DecodeError::HeadLength {
                 head_len,
                 available: rest.len(),
             })?,
         })
     }
+}
+
+const fn role(mark: u8) -> Result<Role, DecodeError> {
+    match mark {
+        0 => Ok(Role::Server),
+        1 => Ok(Role::Client),
+        other => Err(DecodeError::Mark(other)),
+    }
+}
+
+const fn decision(mark: u8) -> Result<Decision, DecodeError> {
+    match mark {
+        0 => Ok(Decision::Undecided),
+        1 => Ok(Decision::Keep),
+        other => Err(DecodeError::Mark(other)),
+    }
+}
+
+/// None where no peer was written down, as for a server.
+fn peer<const N: usize>(fixed: &[u8; N]) -> Option<SocketAddr> {
+    let port = u16_at(fixed, offset_of!(RequestRecord, peer_port));
+    let address = Ipv6Addr::from(bytes_at::<N, 16>(fixed, offset_of!(RequestRecord, peer_address)));
+    let address = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
+    (port > 0).then_some(SocketAddr::new(address, port))
 }
 
 /// What happened to a process.
@@ -144,6 +196,10 @@ fn bytes_at<const N: usize, const W: usize>(fixed: &[u8; N], at: usize) -> [u8; 
     fixed.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; W])
 }
 
+fn u8_at<const N: usize>(fixed: &[u8; N], at: usize) -> u8 {
+    u8::from_ne_bytes(bytes_at(fixed, at))
+}
+
 fn u16_at<const N: usize>(fixed: &[u8; N], at: usize) -> u16 {
     u16::from_ne_bytes(bytes_at(fixed, at))
 }
@@ -164,26 +220,28 @@ mod tests {
 
     use super::*;
 
-    fn record(status: u16, head_len: u16, head: &[u8]) -> Vec<u8> {
+    fn record(status: u16, head_len: u16, marks: [u8; 4], head: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        bytes.extend(7_u64.to_ne_bytes());
-        bytes.extend(9_u64.to_ne_bytes());
-        for field in 1..=7_u32 {
-            bytes.extend(field.to_ne_bytes());
-        }
-        bytes.extend(status.to_ne_bytes());
-        bytes.extend(head_len.to_ne_bytes());
+        bytes.extend([7_u64, 9, 11, 13].into_iter().flat_map(u64::to_ne_bytes));
+        bytes.extend(Ipv6Addr::from([0, 0, 0, 0, 0, 0xffff, 0x0a00, 0x0001]).octets());
+        bytes.extend([8080_u16, 0, 0, 0].into_iter().flat_map(u16::to_ne_bytes));
+        bytes.extend((1..=8_u32).flat_map(u32::to_ne_bytes));
+        bytes.extend([status, head_len].into_iter().flat_map(u16::to_ne_bytes));
+        bytes.extend(marks);
         bytes.extend(head);
         bytes
     }
 
     #[test]
     fn every_field_of_a_request_comes_from_its_own_place() {
-        let bytes = record(204, 3, b"GET ");
+        let bytes = record(204, 3, [1, 1, 1, 2], b"GET ");
         let event = RequestEvent::decode(&bytes).unwrap();
         let expected = RequestEvent {
             start_ns: 7,
             end_ns: 9,
+            randomness: 11,
+            threshold: 13,
+            peer: Some(SocketAddr::from(([10, 0, 0, 1], 8080))),
             tgid: 1,
             tid: 2,
             fd: 3,
@@ -191,7 +249,10 @@ mod tests {
             flags: 5,
             answer_bytes: 6,
             read_bytes: 7,
+            counted: Some(8),
             status: 204,
+            role: Role::Client,
+            decision: Decision::Keep,
             head: b"GET",
         };
         assert_eq!(event, expected);
@@ -199,12 +260,15 @@ mod tests {
 
     #[test]
     fn a_record_that_breaks_its_promise_is_refused_by_name() {
+        let none = [0; 4];
         let category = |bytes: &[u8]| RequestEvent::decode(bytes).unwrap_err().category();
-        assert_eq!(category(&record(200, 0, b"")[..47]), "too_short");
-        assert_eq!(category(&record(200, 5, b"GET ")), "head_length");
-        assert_eq!(category(&record(200, 513, &[b'x'; 600])), "head_length");
-        assert_eq!(category(&record(199, 0, b"")), "status");
-        assert_eq!(category(&record(1000, 0, b"")), "status");
+        assert_eq!(category(&record(200, 0, none, b"")[..95]), "too_short");
+        assert_eq!(category(&record(200, 5, none, b"GET ")), "head_length");
+        assert_eq!(category(&record(200, 513, none, &[b'x'; 600])), "head_length");
+        assert_eq!(category(&record(199, 0, none, b"")), "status");
+        assert_eq!(category(&record(1000, 0, none, b"")), "status");
+        assert_eq!(category(&record(200, 0, [2, 0, 0, 0], b"")), "mark");
+        assert_eq!(category(&record(200, 0, [0, 2, 0, 0], b"")), "mark");
     }
 
     #[test]

@@ -13,20 +13,61 @@ const DELETE: u64 = word_of(b"DELETE ");
 const OPTIONS: u64 = word_of(b"OPTIONS ");
 const CONNECT: u64 = word_of(b"CONNECT ");
 
+/// A request method that the fast path knows. The numbers are those that user space gives the methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are HTTP's own")]
+pub enum Method {
+    Connect = 0,
+    Delete = 1,
+    Get = 2,
+    Head = 3,
+    Options = 4,
+    Patch = 5,
+    Post = 6,
+    Put = 7,
+    Trace = 9,
+}
+
+impl Method {
+    /// How many numbers methods have, those included that only user space knows.
+    pub const NUMBERS: usize = 11;
+
+    /// Whether requests of this method commonly have a body.
+    #[inline(always)]
+    #[must_use]
+    pub const fn expects_body(self) -> bool {
+        matches!(self, Self::Post | Self::Put | Self::Patch)
+    }
+
+    /// Bytes of the name and the space behind it: where the target begins.
+    #[inline(always)]
+    #[must_use]
+    pub const fn target_at(self) -> usize {
+        match self {
+            Self::Get | Self::Put => 4,
+            Self::Head | Self::Post => 5,
+            Self::Patch | Self::Trace => 6,
+            Self::Delete => 7,
+            Self::Options | Self::Connect => 8,
+        }
+    }
+}
+
 /// Bytes of the longest method with its space: what [`begin`] looks at.
 pub const METHOD_BYTES: usize = 8;
 
 /// Bytes of a status line up to its code: what [`answer`] looks at.
 pub const STATUS_BYTES: usize = 12;
 
+/// What follows a request's target, as far as its version's last digit.
+pub const VERSION_WORD: u64 = word_of(b"HTTP/1.");
+
 /// What the first bytes of a read are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// A method and a space.
-    Request {
-        /// Requests of this method commonly have a body.
-        expects_body: bool,
-    },
+    Request(Method),
     /// All bytes there are, fewer than a method: the request may go on in the next read.
     Prefix,
     /// Anything else.
@@ -47,26 +88,32 @@ pub enum Answer {
 /// Classifies the first `len` bytes of a read; `word` holds the first eight of them.
 #[inline(always)]
 #[must_use]
-pub const fn begin(word: u64, len: usize) -> Begin {
-    let without_body = (len >= 4 && word & mask(4) == GET)
-        || (len >= 5 && word & mask(5) == HEAD)
-        || (len >= 6 && word & mask(6) == TRACE)
-        || (len >= 7 && word & mask(7) == DELETE)
-        || (len >= 8 && (word == OPTIONS || word == CONNECT));
-    if without_body {
-        return Begin::Request { expects_body: false };
-    }
-    let with_body = (len >= 5 && word & mask(5) == POST)
-        || (len >= 4 && word & mask(4) == PUT)
-        || (len >= 6 && word & mask(6) == PATCH);
-    if with_body {
-        return Begin::Request { expects_body: true };
-    }
-    if is_method_prefix(word, len) {
-        Begin::Prefix
+pub fn begin(word: u64, len: usize) -> Begin {
+    let is = |token: u64, bytes: usize| len >= bytes && word & mask(bytes) == token;
+    let method = if is(GET, 4) {
+        Method::Get
+    } else if is(POST, 5) {
+        Method::Post
+    } else if is(PUT, 4) {
+        Method::Put
+    } else if is(HEAD, 5) {
+        Method::Head
+    } else if is(DELETE, 7) {
+        Method::Delete
+    } else if is(PATCH, 6) {
+        Method::Patch
+    } else if is(OPTIONS, 8) {
+        Method::Options
+    } else if is(CONNECT, 8) {
+        Method::Connect
+    } else if is(TRACE, 6) {
+        Method::Trace
+    } else if is_method_prefix(word, len) {
+        return Begin::Prefix;
     } else {
-        Begin::Other
-    }
+        return Begin::Other;
+    };
+    Begin::Request(method)
 }
 
 #[inline(always)]
@@ -117,7 +164,7 @@ const fn mask(bytes: usize) -> u64 {
     if bytes >= 8 { u64::MAX } else { (1 << (bytes * 8)) - 1 }
 }
 
-const fn word_of(token: &[u8]) -> u64 {
+pub(crate) const fn word_of(token: &[u8]) -> u64 {
     let mut word = 0;
     let mut i = 0;
     while i < token.len() {
@@ -129,20 +176,22 @@ const fn word_of(token: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use proptest::prelude::*;
 
     use super::*;
 
-    const METHODS: [(&[u8], bool); 9] = [
-        (b"GET ", false),
-        (b"POST ", true),
-        (b"PUT ", true),
-        (b"HEAD ", false),
-        (b"DELETE ", false),
-        (b"PATCH ", true),
-        (b"OPTIONS ", false),
-        (b"CONNECT ", false),
-        (b"TRACE ", false),
+    const METHODS: [(&[u8], Method); 9] = [
+        (b"GET ", Method::Get),
+        (b"POST ", Method::Post),
+        (b"PUT ", Method::Put),
+        (b"HEAD ", Method::Head),
+        (b"DELETE ", Method::Delete),
+        (b"PATCH ", Method::Patch),
+        (b"OPTIONS ", Method::Options),
+        (b"CONNECT ", Method::Connect),
+        (b"TRACE ", Method::Trace),
     ];
 
     fn word(bytes: &[u8]) -> u64 {
@@ -159,11 +208,19 @@ mod tests {
     }
 
     #[test]
-    fn every_method_is_recognised_with_its_body() {
-        for (method, expects_body) in METHODS {
-            let line = [method, b"/index.html HTTP/1.1\r\n"].concat();
-            assert_eq!(begin_of(&line), Begin::Request { expects_body });
+    fn every_method_is_recognised_and_known_how_long_it_is() {
+        for (name, method) in METHODS {
+            let line = [name, b"/index.html HTTP/1.1\r\n"].concat();
+            assert_eq!(begin_of(&line), Begin::Request(method));
+            assert_eq!(method.target_at(), name.len());
         }
+    }
+
+    #[test]
+    fn three_methods_have_bodies() {
+        let with_body = METHODS.into_iter().filter(|(_, method)| method.expects_body());
+        let names: Vec<_> = with_body.map(|(name, _)| name).collect();
+        assert_eq!(names, [&b"POST "[..], b"PUT ", b"PATCH "]);
     }
 
     #[test]
@@ -206,7 +263,7 @@ mod tests {
             bytes.extend(tail);
             let whole = METHODS.iter().find(|(token, _)| bytes.starts_with(token));
             let expected = match whole {
-                Some(&(_, expects_body)) => Begin::Request { expects_body },
+                Some(&(_, method)) => Begin::Request(method),
                 None if !bytes.is_empty() && METHODS.iter().any(|(token, _)| token.starts_with(&bytes)) => Begin::Prefix,
                 None => Begin::Other,
             };

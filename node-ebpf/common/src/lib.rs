@@ -15,30 +15,45 @@
 extern crate std;
 
 mod connection;
+mod counter;
 #[cfg(feature = "user")]
 mod decode;
+pub mod head;
 pub mod http1;
 mod process;
 mod request;
+pub mod sampling;
+pub mod shape;
 mod stat;
 mod task;
 #[cfg(feature = "user")]
 mod user;
 
-pub use connection::{APPEND_BYTES, Connection, ConnectionState, connection_key};
+pub use connection::{APPEND_BYTES, Connection, ConnectionState};
+pub use counter::{BOUNDS_NS, BUCKETS, Counter, CounterKey, RouteKey, RouteRows, bucket};
 #[cfg(feature = "user")]
 pub use decode::{DecodeError, ProcessEvent, RequestEvent};
 pub use process::{ProcessKind, ProcessRecord};
-pub use request::{HEAD_BYTES, RequestRecord};
+pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};
 pub use stat::Stat;
-pub use task::Task;
+pub use task::{NO_SPANS, ROUTES_FULL, Task};
 
 /// Names of the maps, as the loader finds them in the object.
 pub mod maps {
     /// Hash map: process id (tgid) → [`Task`](crate::Task). Only tasks listed here are observed.
     pub const TASKS: &str = "TASKS";
-    /// Hash map: [`connection_key`](crate::connection_key) → [`Connection`](crate::Connection).
+    /// Hash map: address of the kernel's `struct sock` → [`Connection`](crate::Connection).
     pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// Hash map: [`RouteKey`](crate::RouteKey) → the route's number. What is not in it is not counted in the kernel.
+    pub const ROUTES: &str = "ROUTES";
+    /// Array: two slots of [`RouteRows`](crate::RouteRows), by the route's number.
+    pub const ROUTE_ROWS: &str = "ROUTE_ROWS";
+    /// Array: two slots of [`Row`](crate::sampling::Row)s.
+    pub const ROWS: &str = "ROWS";
+    /// Array with one entry: the slot in force, 0 or 1.
+    pub const SLOT: &str = "SLOT";
+    /// Per-CPU hash map: [`CounterKey`](crate::CounterKey) → [`Counter`](crate::Counter).
+    pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`RequestRecord`](crate::RequestRecord)s, each cut after its head.
     pub const EVENTS: &str = "EVENTS";
     /// Ring buffer of [`ProcessRecord`](crate::ProcessRecord)s; its own, so that a flood of requests neither delays nor
@@ -56,6 +71,8 @@ pub mod programs {
     pub const PROCESS_EXEC: &str = "process_exec";
     /// Tracepoint `task/task_newtask`: an observed process forks.
     pub const PROCESS_FORK: &str = "process_fork";
+    /// Raw tracepoint `inet_sock_set_state`: a connection ends.
+    pub const SOCKET_STATE: &str = "socket_state";
 }
 
 /// Read-only variables of the object that the loader sets from the running kernel.
@@ -64,8 +81,34 @@ pub mod globals {
     pub const NEWTASK_PID_OFFSET: &str = "NEWTASK_PID_OFFSET";
     /// Offset of `clone_flags` in the record of `task/task_newtask`.
     pub const NEWTASK_FLAGS_OFFSET: &str = "NEWTASK_FLAGS_OFFSET";
+    /// Offset of `files` in `struct task_struct`.
+    pub const TASK_FILES: &str = "TASK_FILES";
+    /// Offset of `fdt` in `struct files_struct`.
+    pub const FILES_FDT: &str = "FILES_FDT";
+    /// Offset of `max_fds` in `struct fdtable`; `fd` follows it at the next multiple of eight.
+    pub const FDTABLE_MAX_FDS: &str = "FDTABLE_MAX_FDS";
+    /// Offset of `private_data` in `struct file`.
+    pub const FILE_PRIVATE_DATA: &str = "FILE_PRIVATE_DATA";
+    /// Offset of `type` in `struct socket`.
+    pub const SOCKET_TYPE: &str = "SOCKET_TYPE";
+    /// Offset of `file` in `struct socket`; `sk` follows it.
+    pub const SOCKET_FILE: &str = "SOCKET_FILE";
+    /// Offset of `skc_family` in `struct sock_common`.
+    pub const SOCK_FAMILY: &str = "SOCK_FAMILY";
+    /// Offset of `skc_daddr` in `struct sock_common`.
+    pub const SOCK_DADDR: &str = "SOCK_DADDR";
+    /// Offset of `skc_v6_daddr` in `struct sock_common`.
+    pub const SOCK_V6_DADDR: &str = "SOCK_V6_DADDR";
+    /// Offset of `skc_dport` in `struct sock_common`.
+    pub const SOCK_DPORT: &str = "SOCK_DPORT";
 }
 
+/// Routes of all services together, each slot of [`maps::ROUTE_ROWS`].
+pub const MAX_ROUTES: u32 = 16_384;
+/// Rows of all policies together, each slot of [`maps::ROWS`].
+pub const MAX_ROWS: u32 = 256;
+/// Default number of kinds of answers counted in the kernel at once: 128 bytes each on every CPU.
+pub const DEFAULT_MAX_COUNTERS: u32 = 4096;
 /// Default number of processes observed at once.
 pub const DEFAULT_MAX_TASKS: u32 = 4096;
 /// Default number of connections tracked at once.

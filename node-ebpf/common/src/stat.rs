@@ -10,7 +10,7 @@ pub enum Stat {
     Events = 1,
     /// Finished requests lost because the ring was full.
     RingFull = 2,
-    /// Answers without a request that the fast path follows: read before the worker looked, given up, or garbage.
+    /// Answers without a request that the fast path follows: asked before the worker looked, given up, or garbage.
     UnpairedAnswer = 3,
     /// Requests given up because one was read before the answer to an earlier one: both, and all that follow on that
     /// connection.
@@ -27,11 +27,33 @@ pub enum Stat {
     TasksFull = 9,
     /// News of processes lost because their ring was full.
     ProcessRingFull = 10,
+    /// Finished requests counted in the kernel.
+    Counted = 11,
+    /// Kinds of answers that found no room in the map of counters; their requests were reported instead.
+    CountersFull = 12,
+    /// Requests of the kubelet's probes: not counted otherwise.
+    Probe = 13,
+    /// Requests of Prometheus: not counted otherwise.
+    Scrape = 14,
+    /// Requests that became no span: their randomness is below the threshold.
+    DroppedProbability = 15,
+    /// Requests that became no span: their probability is 0.
+    DroppedNever = 16,
+    /// Requests that became no span: their caller did not sample its own.
+    DroppedParent = 17,
+    /// Connections that were reset while their answer was awaited; whether it was written before is found out later.
+    Reset = 18,
+    /// Requests whose connection was closed without an answer.
+    Aborted = 19,
+    /// Requests that were counted and whose span found no room in the ring.
+    SpanLost = 20,
+    /// Requests that were counted among all other routes because the ring had no room for their own.
+    RouteLost = 21,
 }
 
 impl Stat {
     /// All counters, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 22] = [
         Self::Requests,
         Self::Events,
         Self::RingFull,
@@ -43,6 +65,17 @@ impl Stat {
         Self::Task32Bit,
         Self::TasksFull,
         Self::ProcessRingFull,
+        Self::Counted,
+        Self::CountersFull,
+        Self::Probe,
+        Self::Scrape,
+        Self::DroppedProbability,
+        Self::DroppedNever,
+        Self::DroppedParent,
+        Self::Reset,
+        Self::Aborted,
+        Self::SpanLost,
+        Self::RouteLost,
     ];
     /// How many counters there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -69,6 +102,17 @@ impl Stat {
             Self::Task32Bit => "task_32bit",
             Self::TasksFull => "tasks_full",
             Self::ProcessRingFull => "process_ring_full",
+            Self::Counted => "counted",
+            Self::CountersFull => "counters_full",
+            Self::Probe => "probe",
+            Self::Scrape => "scrape",
+            Self::DroppedProbability => "dropped_probability",
+            Self::DroppedNever => "dropped_never",
+            Self::DroppedParent => "dropped_parent",
+            Self::Reset => "reset",
+            Self::Aborted => "aborted",
+            Self::SpanLost => "span_lost",
+            Self::RouteLost => "route_lost",
         }
     }
 }

@@ -1,18 +1,27 @@
 //! The processes that are observed.
 
+/// Flag of [`Task`]: the service has all routes it may have, and what is not among them is counted with all others.
+pub const ROUTES_FULL: u32 = 1;
+/// Flag of [`Task`]: nothing becomes a span.
+pub const NO_SPANS: u32 = 2;
+
 /// What the kernel keeps for one observed process, keyed by its tgid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Task {
     /// The worker's number for the service; copied into every request of this process.
     pub service: u32,
-    /// The worker's marks on this process; copied into every request of this process and not read by the kernel.
+    /// [`ROUTES_FULL`] and [`NO_SPANS`]; copied into every request of this process.
     pub flags: u32,
-    /// Finished requests of this process whose record found no room in the ring. Incremented atomically.
+    /// The number that all other routes of the service are counted under; 0: such requests are only reported.
+    pub other_route: u32,
+    /// Always 0: there is no implicit padding.
+    pub reserved: u32,
+    /// Finished requests of this process that were neither counted nor found room in the ring. Incremented atomically.
     pub lost: u64,
 }
 
 const _: () = {
-    assert!(size_of::<Task>() == 16);
-    assert!(core::mem::offset_of!(Task, lost) == 8);
+    assert!(size_of::<Task>() == 24);
+    assert!(core::mem::offset_of!(Task, lost) == 16);
 };

@@ -9,24 +9,48 @@ use shoalwatch_ebpf_common::{globals, maps, programs};
 
 use super::{
     error::{Degraded, LoadError},
+    kernel_types::SocketOffsets,
     object::OBJECT,
     probes::LoaderOptions,
     tracefs::NewtaskOffsets,
 };
 
 /// Creates the maps and reads the programs; nothing runs yet.
-pub(super) fn load_object(options: &LoaderOptions, newtask: Option<NewtaskOffsets>) -> Result<Ebpf, LoadError> {
+pub(super) fn load_object(
+    options: &LoaderOptions,
+    newtask: Option<NewtaskOffsets>,
+    sockets: &SocketOffsets,
+) -> Result<Ebpf, LoadError> {
     let mut loader = EbpfLoader::new();
     // Nothing is relocated against the kernel's types, so its BTF need not be parsed.
     loader.btf(None);
     loader.map_max_entries(maps::EVENTS, options.ring_bytes);
     loader.map_max_entries(maps::TASKS, options.max_tasks);
     loader.map_max_entries(maps::CONNECTIONS, options.max_connections);
+    loader.map_max_entries(maps::COUNTERS, options.max_counters);
+    for (global, offset) in named(sockets) {
+        loader.override_global(global, offset, true);
+    }
     if let Some(offsets) = &newtask {
         loader.override_global(globals::NEWTASK_PID_OFFSET, &offsets.pid, true);
         loader.override_global(globals::NEWTASK_FLAGS_OFFSET, &offsets.flags, true);
     }
     loader.load(OBJECT).map_err(LoadError::from_object)
+}
+
+const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 10] {
+    [
+        (globals::TASK_FILES, &offsets.task_files),
+        (globals::FILES_FDT, &offsets.files_fdt),
+        (globals::FDTABLE_MAX_FDS, &offsets.fdtable_max_fds),
+        (globals::FILE_PRIVATE_DATA, &offsets.file_private_data),
+        (globals::SOCKET_TYPE, &offsets.socket_type),
+        (globals::SOCKET_FILE, &offsets.socket_file),
+        (globals::SOCK_FAMILY, &offsets.sock_family),
+        (globals::SOCK_DADDR, &offsets.sock_daddr),
+        (globals::SOCK_V6_DADDR, &offsets.sock_v6_daddr),
+        (globals::SOCK_DPORT, &offsets.sock_dport),
+    ]
 }
 
 /// The program without which nothing is observed.
@@ -48,18 +72,26 @@ pub(super) fn attach_sys_exit(object: &mut Ebpf) -> Result<(), LoadError> {
 }
 
 /// The programs whose absence is a degradation. Returns what could not be had.
-pub(super) fn attach_processes(object: &mut Ebpf, newtask: std::io::Result<NewtaskOffsets>) -> Vec<Degraded> {
+pub(super) fn attach_others(object: &mut Ebpf, newtask: std::io::Result<NewtaskOffsets>) -> Vec<Degraded> {
     let exec = attach_exec(object).map_err(|error| Degraded::Exec(Box::new(error)));
     let fork = newtask
         .map_err(|error| Degraded::Fork(Box::new(error)))
         .and_then(|_| attach_fork(object).map_err(|error| Degraded::Fork(Box::new(error))));
-    [exec, fork].into_iter().filter_map(Result::err).collect()
+    let ends = attach_socket_state(object).map_err(|error| Degraded::SocketState(Box::new(error)));
+    [exec, fork, ends].into_iter().filter_map(Result::err).collect()
 }
 
 fn attach_exec(object: &mut Ebpf) -> Result<(), ProgramError> {
     let program: &mut RawTracePoint = program(object, programs::PROCESS_EXEC)?.try_into()?;
     program.load()?;
     program.attach("sched_process_exec")?;
+    Ok(())
+}
+
+fn attach_socket_state(object: &mut Ebpf) -> Result<(), ProgramError> {
+    let program: &mut RawTracePoint = program(object, programs::SOCKET_STATE)?.try_into()?;
+    program.load()?;
+    program.attach("inet_sock_set_state")?;
     Ok(())
 }
 

@@ -4,6 +4,8 @@ use std::{error::Error, io};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use super::kernel_types::TypesError;
+
 /// Why nothing is observed at all.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -32,6 +34,9 @@ pub enum LoadError {
     /// The kernel's release could not be read.
     #[error("the kernel's release cannot be read: mount /proc")]
     KernelRelease(#[source] io::Error),
+    /// Where the kernel keeps a process's sockets is not known.
+    #[error("the connections of processes cannot be found")]
+    Types(#[from] TypesError),
     /// The kernel does not let this process load programs.
     #[error(
         "the kernel refused eBPF: run as root, or grant CAP_BPF and CAP_PERFMON (Linux 5.10: also CAP_SYS_RESOURCE)"
@@ -84,6 +89,7 @@ impl LoadError {
             Self::Options { .. } => "options",
             Self::Architecture => "architecture",
             Self::KernelTooOld { .. } | Self::KernelRelease(_) => "kernel",
+            Self::Types(_) => "types",
             Self::Permission(_) => "permission",
             Self::MemoryLock(_) => "memory_lock",
             Self::OutOfMemory(_) => "out_of_memory",
@@ -136,6 +142,9 @@ pub enum Degraded {
     /// Children of observed processes are observed only after the worker has found them itself.
     #[error("forks are not followed at once: mount tracefs at /sys/kernel/tracing (in a pod: as a hostPath)")]
     Fork(#[source] Box<dyn Error + Send + Sync>),
+    /// Requests that are cut off are not seen to end, and connections are forgotten late.
+    #[error("the ends of connections are not seen: the kernel refused the raw tracepoint inet_sock_set_state")]
+    SocketState(#[source] Box<dyn Error + Send + Sync>),
     /// New programs are observed only after the worker has found them itself.
     #[error("new programs are not seen at once: the kernel refused the raw tracepoint sched_process_exec")]
     Exec(#[source] Box<dyn Error + Send + Sync>),
@@ -149,6 +158,7 @@ impl Degraded {
             Self::PidNamespace { .. } => "pid_namespace",
             Self::Fork(_) => "fork",
             Self::Exec(_) => "exec",
+            Self::SocketState(_) => "socket_state",
         }
     }
 }
@@ -175,15 +185,9 @@ pub enum ProbeError {
         #[source]
         source: MapError,
     },
-    /// The descriptors of a process cannot be listed.
-    #[error("the open files of process {tgid} cannot be read: grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")]
-    OpenFiles {
-        /// The process.
-        tgid: u32,
-        /// The kernel's answer.
-        #[source]
-        source: io::Error,
-    },
+    /// The kernel does not say when its programs have finished.
+    #[error("a grace period cannot be waited for: the kernel needs CONFIG_MEMBARRIER")]
+    Grace(#[source] io::Error),
 }
 
 impl ProbeError {
@@ -193,7 +197,7 @@ impl ProbeError {
         match self {
             Self::Full { .. } => "map_full",
             Self::Map { .. } => "map",
-            Self::OpenFiles { .. } => "open_files",
+            Self::Grace(_) => "grace",
         }
     }
 }

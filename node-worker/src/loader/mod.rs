@@ -6,24 +6,30 @@
 //! was lost ([`Probes::stats`], [`Probes::lost`]).
 //!
 //! # What it needs
-//! x86-64, Linux 5.10, `CAP_BPF` and `CAP_PERFMON` (or root), the initial pid namespace; to adopt the open sockets of other
-//! users' processes also `CAP_SYS_PTRACE`; for forks the tracing file system. What is missing is either a [`LoadError`] that
-//! says what to do, or, where the rest works without it, a [`Degraded`].
+//! x86-64, Linux 5.10 with BTF, `CAP_BPF` and `CAP_PERFMON` (or root), the initial pid namespace; for forks the tracing file
+//! system. What is missing is either a [`LoadError`] that says what to do, or, where the rest works without it, a [`Degraded`].
 //!
 //! # What it costs
-//! One hash look-up for each system call of the machine. Map memory: `ring_bytes` + about 920 bytes per connection + about
-//! 90 bytes per task, all allocated at load.
+//! One hash look-up for each system call of the machine. Map memory, all allocated at load: `ring_bytes` + about 970 bytes per
+//! connection + about 100 bytes per task + 128 bytes per counter and CPU + 3 MiB for routes and policies.
 
 mod attach;
 mod error;
+mod grace;
 mod host;
+mod kernel_types;
 mod object;
 mod probes;
-mod sockets;
 mod stats;
+mod tables;
 mod tracefs;
 
 pub use error::{Degraded, LoadError, ProbeError};
-pub use probes::{Adopted, LoaderOptions, Probes};
-pub use shoalwatch_ebpf_common::{HEAD_BYTES, ProcessEvent, ProcessKind, RequestEvent, Stat};
+pub use kernel_types::TypesError;
+pub use probes::{LoaderOptions, Probes};
+pub use shoalwatch_ebpf_common::{
+    BUCKETS, Counter, CounterKey, HEAD_BYTES, MAX_ROUTES, MAX_ROWS, NO_SPANS, ProcessEvent, ProcessKind, ROUTES_FULL,
+    RequestEvent, Role, RouteKey, RouteRows, Stat, Task, http1::Method, peer_hash, sampling,
+};
 pub use stats::{Fullness, Stats, Usage};
+pub use tables::Slot;

@@ -7,21 +7,20 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use shoalwatch_ebpf_common::{
-    Connection, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, ProcessEvent, RequestEvent, Stat, Task,
-    connection_key, maps,
+    Connection, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, MAX_ROUTES,
+    ProcessEvent, RequestEvent, Stat, Task, maps,
 };
 
 use super::{
     attach,
     error::{Degraded, LoadError, ProbeError, os_error},
     host,
-    sockets::open_sockets,
+    kernel_types::SocketOffsets,
     stats::{Fullness, Stats, Usage},
+    tables::Tables,
     tracefs::NewtaskOffsets,
 };
 
-/// `BPF_NOEXIST`: an entry that is there stays as it is.
-const NO_EXIST: u64 = 1;
 /// Records taken by one drain at most, so that a flood cannot hold the worker in it.
 const DRAIN_LIMIT: usize = 65_536;
 const PAGE_BYTES: u32 = 4096;
@@ -36,6 +35,9 @@ pub struct LoaderOptions {
     pub max_tasks: u32,
     /// Connections tracked at once: 1 to 1,048,576. Default 16,384.
     pub max_connections: u32,
+    /// Kinds of answers (route, method, status) counted in the kernel at once, 128 bytes each on every CPU: 1 to 65,536.
+    /// Default 4,096.
+    pub max_counters: u32,
 }
 
 impl Default for LoaderOptions {
@@ -44,6 +46,7 @@ impl Default for LoaderOptions {
             ring_bytes: DEFAULT_RING_BYTES,
             max_tasks: DEFAULT_MAX_TASKS,
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_counters: DEFAULT_MAX_COUNTERS,
         }
     }
 }
@@ -64,19 +67,10 @@ impl LoaderOptions {
         let tasks_fit = (1..=1 << 16).contains(&self.max_tasks);
         check(tasks_fit, "max_tasks", self.max_tasks, "1 to 65536")?;
         let connections_fit = (1..=1 << 20).contains(&self.max_connections);
-        check(connections_fit, "max_connections", self.max_connections, "1 to 1048576")
+        check(connections_fit, "max_connections", self.max_connections, "1 to 1048576")?;
+        let counters_fit = (1..=1 << 16).contains(&self.max_counters);
+        check(counters_fit, "max_counters", self.max_counters, "1 to 65536")
     }
-}
-
-/// What became of the sockets that a process had open already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Adopted {
-    /// Sockets that are followed from now on.
-    pub adopted: u32,
-    /// Sockets that were followed already.
-    pub known: u32,
-    /// Sockets that found no room in the map of connections.
-    pub rejected: u32,
 }
 
 /// Programs in the kernel, and the worker's end of their maps. Dropping it detaches everything.
@@ -86,6 +80,7 @@ pub struct Probes {
     events: RingBuf<MapData>,
     processes: RingBuf<MapData>,
     stats: PerCpuArray<MapData, u64>,
+    tables: Tables,
     options: LoaderOptions,
     degraded: Vec<Degraded>,
     undecodable: u64,
@@ -109,9 +104,10 @@ impl Probes {
         options.validate()?;
         host::prepare()?;
         let newtask = NewtaskOffsets::read();
-        let mut object = attach::load_object(options, newtask.as_ref().ok().copied())?;
+        let sockets = SocketOffsets::read()?;
+        let mut object = attach::load_object(options, newtask.as_ref().ok().copied(), &sockets)?;
         attach::attach_sys_exit(&mut object)?;
-        let mut degraded = attach::attach_processes(&mut object, newtask);
+        let mut degraded = attach::attach_others(&mut object, newtask);
         degraded.extend(host::check_pid_namespace());
         Ok(Self {
             tasks: attach::take_map(&mut object, maps::TASKS)?,
@@ -119,6 +115,7 @@ impl Probes {
             events: attach::take_map(&mut object, maps::EVENTS)?,
             processes: attach::take_map(&mut object, maps::PROCESSES)?,
             stats: attach::take_map(&mut object, maps::STATS)?,
+            tables: Tables::take(&mut object, options)?,
             options: *options,
             degraded,
             undecodable: 0,
@@ -132,71 +129,29 @@ impl Probes {
         &self.degraded
     }
 
-    /// Observes a process from now on, or changes the service and flags of one that is observed. Its open sockets are
-    /// followed after [`adopt_sockets`](Self::adopt_sockets) only.
-    pub fn select(&mut self, tgid: u32, service: u32, flags: u32) -> Result<(), ProbeError> {
+    /// Observes a process from now on, or changes what is said of one that is observed; `task.lost` is left as it is.
+    pub fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError> {
         let task = Task {
-            service,
-            flags,
             // A loss that the kernel counts between this read and the write below is missing here, not in `stats`.
             lost: self.lost(tgid),
+            ..task
         };
         self.tasks
             .insert(tgid, task, 0)
-            .map_err(|source| match os_error(&source) {
-                Some(libc::E2BIG) => ProbeError::Full {
-                    map: maps::TASKS,
-                    max: self.options.max_tasks,
-                    option: "max_tasks",
-                },
-                _ => ProbeError::Map {
-                    map: maps::TASKS,
-                    source,
-                },
-            })
+            .map_err(|source| full_or_refused(source, maps::TASKS, self.options.max_tasks, "max_tasks"))
     }
 
-    /// Forgets a process and its connections. Returns how many of its finished requests were lost; 0 for an unknown one.
+    /// Forgets a process. Returns how many of its finished requests were lost; 0 for an unknown one. Its connections are forgotten
+    /// when they are closed.
     pub fn deselect(&mut self, tgid: u32) -> Result<u64, ProbeError> {
         let lost = self.lost(tgid);
         ignore_absent(maps::TASKS, self.tasks.remove(&tgid))?;
-        for key in self.connections_of(tgid)? {
-            ignore_absent(maps::CONNECTIONS, self.connections.remove(&key))?;
-        }
         Ok(lost)
     }
 
-    fn connections_of(&self, tgid: u32) -> Result<Vec<u64>, ProbeError> {
-        let belongs = |key: &u64| key >> 32 == u64::from(tgid);
-        // The walk starts again when the entry it stands on is removed: bounded, for connections come and go meanwhile.
-        let keys = self.connections.keys().take(2 * self.options.max_connections as usize);
-        keys.filter(|key| key.as_ref().map_or(true, belongs))
-            .collect::<Result<_, _>>()
-            .map_err(|source| ProbeError::Map {
-                map: maps::CONNECTIONS,
-                source,
-            })
-    }
-
-    /// Follows the sockets that a process has open already: those from before it was selected, or inherited by fork.
-    /// Listening sockets are among them and do no harm. A process that is gone has none.
-    pub fn adopt_sockets(&mut self, tgid: u32) -> Result<Adopted, ProbeError> {
-        let mut result = Adopted::default();
-        for fd in open_sockets(tgid)? {
-            let inserted = self
-                .connections
-                .insert(connection_key(tgid, fd), Connection::IDLE, NO_EXIST);
-            match inserted.as_ref().map_err(|error| os_error(error)) {
-                Ok(()) => result.adopted += 1,
-                Err(Some(libc::EEXIST)) => result.known += 1,
-                Err(Some(libc::E2BIG)) => result.rejected += 1,
-                Err(_) => inserted.map_err(|source| ProbeError::Map {
-                    map: maps::CONNECTIONS,
-                    source,
-                })?,
-            }
-        }
-        Ok(result)
+    /// Routes, policies and counters.
+    pub fn tables(&mut self) -> &mut Tables {
+        &mut self.tables
     }
 
     /// Hands every waiting request to `sink`, oldest first, without allocating. Returns how many; at 65,536 it stops, and
@@ -244,10 +199,17 @@ impl Probes {
             used: u32::try_from(count).unwrap_or(max).min(max),
             max,
         };
-        let (tasks, connections) = (self.options.max_tasks, self.options.max_connections);
+        let LoaderOptions {
+            max_tasks: tasks,
+            max_connections: connections,
+            max_counters: counters,
+            ..
+        } = self.options;
         Fullness {
             tasks: usage(self.tasks.keys().take(tasks as usize).count(), tasks),
             connections: usage(self.connections.keys().take(connections as usize).count(), connections),
+            counters: usage(self.tables.counters(), counters),
+            routes: usage(self.tables.routes(), MAX_ROUTES),
         }
     }
 }
@@ -267,7 +229,15 @@ fn drain_ring(ring: &mut RingBuf<MapData>, undecodable: &mut u64, mut take: impl
     taken
 }
 
-fn ignore_absent(map: &'static str, result: Result<(), MapError>) -> Result<(), ProbeError> {
+/// What a map answers to a new entry.
+pub(super) fn full_or_refused(source: MapError, map: &'static str, max: u32, option: &'static str) -> ProbeError {
+    match os_error(&source) {
+        Some(libc::E2BIG) => ProbeError::Full { map, max, option },
+        _ => ProbeError::Map { map, source },
+    }
+}
+
+pub(super) fn ignore_absent(map: &'static str, result: Result<(), MapError>) -> Result<(), ProbeError> {
     match result {
         Err(source) if os_error(&source) != Some(libc::ENOENT) => Err(ProbeError::Map { map, source }),
         _ => Ok(()),
@@ -303,6 +273,9 @@ mod tests {
                 }),
                 Some("max_connections")
             );
+        }
+        for max_counters in [0, 65_537] {
+            assert_eq!(refused(LoaderOptions { max_counters, ..valid }), Some("max_counters"));
         }
     }
 }

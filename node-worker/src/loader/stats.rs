@@ -39,4 +39,8 @@ pub struct Fullness {
     pub tasks: Usage,
     /// Tracked connections.
     pub connections: Usage,
+    /// Kinds of answers counted in the kernel.
+    pub counters: Usage,
+    /// Routes that were taught.
+    pub routes: Usage,
 }

@@ -6,13 +6,12 @@ use std::{
 };
 
 use super::Kernel;
-use crate::loader::{Adopted, Fullness, ProbeError, ProcessEvent, RequestEvent, Stats};
+use crate::loader::{Fullness, ProbeError, ProcessEvent, RequestEvent, Role, Stats, Task, sampling::Decision};
 
 /// What the observer told the kernel, and what it will hear from it.
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) selected: BTreeMap<u32, u32>,
-    pub(crate) adopted: Vec<u32>,
     pub(crate) lost: HashMap<u32, u64>,
     /// Process, service, status, head.
     pub(crate) requests: Vec<(u32, u32, u16, Vec<u8>)>,
@@ -31,8 +30,8 @@ impl FakeKernel {
 }
 
 impl Kernel for FakeKernel {
-    fn select(&mut self, tgid: u32, service: u32) -> Result<(), ProbeError> {
-        self.lock().selected.insert(tgid, service);
+    fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError> {
+        self.lock().selected.insert(tgid, task.service);
         Ok(())
     }
 
@@ -41,17 +40,15 @@ impl Kernel for FakeKernel {
         Ok(0)
     }
 
-    fn adopt_sockets(&mut self, tgid: u32) -> Result<Adopted, ProbeError> {
-        self.lock().adopted.push(tgid);
-        Ok(Adopted::default())
-    }
-
     fn drain(&mut self, sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize {
         let requests = std::mem::take(&mut self.lock().requests);
         for (tgid, service, status, head) in &requests {
             sink(RequestEvent {
                 start_ns: 1_000,
                 end_ns: 2_000,
+                randomness: 0,
+                threshold: 0,
+                peer: None,
                 tgid: *tgid,
                 tid: *tgid,
                 fd: 3,
@@ -59,7 +56,10 @@ impl Kernel for FakeKernel {
                 flags: 0,
                 answer_bytes: 0,
                 read_bytes: 0,
+                counted: None,
                 status: *status,
+                role: Role::Server,
+                decision: Decision::Undecided,
                 head,
             });
         }

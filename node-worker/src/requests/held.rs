@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::loader::RequestEvent;
+use crate::loader::{RequestEvent, Role, sampling::Decision};
 
 /// Requests that wait at most, on the whole node.
 const MAX_HELD: usize = 4096;
@@ -22,6 +22,9 @@ impl HeldRequest {
         RequestEvent {
             start_ns: self.start_ns,
             end_ns: self.end_ns,
+            randomness: 0,
+            threshold: 0,
+            peer: None,
             tgid,
             tid: tgid,
             fd: 0,
@@ -29,7 +32,10 @@ impl HeldRequest {
             flags: 0,
             answer_bytes: 0,
             read_bytes: 0,
+            counted: None,
             status: self.status,
+            role: Role::Server,
+            decision: Decision::Undecided,
             head: &self.head,
         }
     }
@@ -81,6 +87,9 @@ mod tests {
         RequestEvent {
             start_ns: 1,
             end_ns: 2,
+            randomness: 0,
+            threshold: 0,
+            peer: None,
             tgid,
             tid: tgid,
             fd: 0,
@@ -88,7 +97,10 @@ mod tests {
             flags: 0,
             answer_bytes: 0,
             read_bytes: 0,
+            counted: None,
             status: 200,
+            role: Role::Server,
+            decision: Decision::Undecided,
             head,
         }
     }

@@ -1,12 +1,11 @@
 //! What the event loop wants of the kernel: the loaded probes, or nothing on a node that cannot load them.
 
-use crate::loader::{Adopted, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, Stat, Stats};
+use crate::loader::{Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, Stat, Stats, Task};
 
 /// See [`Probes`]. Dynamic, so that the same loop runs without probes and, in tests, without a kernel.
 pub(crate) trait Kernel: Send {
-    fn select(&mut self, tgid: u32, service: u32) -> Result<(), ProbeError>;
+    fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError>;
     fn deselect(&mut self, tgid: u32) -> Result<u64, ProbeError>;
-    fn adopt_sockets(&mut self, tgid: u32) -> Result<Adopted, ProbeError>;
     fn drain(&mut self, sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize;
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize;
     fn lost(&self, tgid: u32) -> u64;
@@ -19,16 +18,12 @@ pub(crate) trait Kernel: Send {
 }
 
 impl Kernel for Probes {
-    fn select(&mut self, tgid: u32, service: u32) -> Result<(), ProbeError> {
-        self.select(tgid, service, 0)
+    fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError> {
+        self.select(tgid, task)
     }
 
     fn deselect(&mut self, tgid: u32) -> Result<u64, ProbeError> {
         self.deselect(tgid)
-    }
-
-    fn adopt_sockets(&mut self, tgid: u32) -> Result<Adopted, ProbeError> {
-        self.adopt_sockets(tgid)
     }
 
     fn drain(&mut self, mut sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize {
@@ -70,16 +65,12 @@ impl Kernel for Probes {
 pub(crate) struct Blind;
 
 impl Kernel for Blind {
-    fn select(&mut self, _tgid: u32, _service: u32) -> Result<(), ProbeError> {
+    fn select(&mut self, _tgid: u32, _task: Task) -> Result<(), ProbeError> {
         Ok(())
     }
 
     fn deselect(&mut self, _tgid: u32) -> Result<u64, ProbeError> {
         Ok(0)
-    }
-
-    fn adopt_sockets(&mut self, _tgid: u32) -> Result<Adopted, ProbeError> {
-        Ok(Adopted::default())
     }
 
     fn drain(&mut self, _sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize {

@@ -23,7 +23,7 @@ use crate::{
     discovery::{ContainerRef, Exits, ProcFs},
     enrichment::{Identity, PodIndex, host_identity, service_of},
     in_force::InForce,
-    loader::{ProcessEvent, ProcessKind, RequestEvent},
+    loader::{ProcessEvent, ProcessKind, RequestEvent, Task},
 };
 
 /// How long requests wait for their pod to become known.
@@ -342,7 +342,7 @@ impl Observer {
         self.services.set_duties(id, policies, rows);
     }
 
-    /// Tells the kernel, and follows the sockets that are open already. Not needed again while the number stays.
+    /// Tells the kernel. Not needed again while the number stays.
     fn select(&mut self, tgid: u32, service: u32) -> bool {
         match self.exits.watch(tgid) {
             Ok(()) => {}
@@ -353,20 +353,17 @@ impl Observer {
                 return false;
             }
         }
-        if let Err(error) = self.kernel.select(tgid, service) {
+        let task = Task {
+            service,
+            ..Task::default()
+        };
+        if let Err(error) = self.kernel.select(tgid, task) {
             warn!(tgid, %error, "process cannot be observed");
             self.counters.one(Count::SelectFailed);
             self.exits.forget(tgid);
             return false;
         }
         self.selected_lately = true;
-        match self.kernel.adopt_sockets(tgid) {
-            Ok(adopted) => self.counters.add(Count::SocketsRejected, adopted.rejected.into()),
-            Err(error) => {
-                warn!(tgid, %error, "open connections of a process are not observed");
-                self.counters.one(Count::SocketsFailed);
-            }
-        }
         true
     }
 

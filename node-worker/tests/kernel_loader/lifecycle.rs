@@ -5,13 +5,13 @@ use std::{
     process::{self, Command, Stdio},
 };
 
-use shoalwatch_node_worker::loader::{Adopted, ProcessKind, Stat};
+use shoalwatch_node_worker::loader::{ProcessKind, Stat};
 
 use crate::{
     client::Client,
     harness::{Outcome, Process, find, probes, server_file, turn, wait_for},
     namespaces::{WITH_TRACEFS, alone},
-    scenario::{SERVICE, Scenario, seen},
+    scenario::{SERVICE, Scenario, seen, task},
     servers::free_port,
 };
 
@@ -26,35 +26,21 @@ fn only_a_selected_process_is_observed_and_only_until_it_is_deselected() {
     pair.exchange(GET, OK).unwrap();
     assert_eq!(scenario.drain().len(), 1);
     scenario.probes.deselect(process::id()).unwrap();
-    let fullness = scenario.probes.fullness();
-    assert_eq!((fullness.tasks.used, fullness.connections.used), (0, 0));
+    assert_eq!(scenario.probes.fullness().tasks.used, 0);
     pair.exchange(GET, OK).unwrap();
     assert_eq!(scenario.drain(), []);
     scenario.probes.deselect(process::id()).unwrap();
 }
 
 #[test]
-fn sockets_from_before_the_selection_are_followed_once_adopted_and_never_reset() {
+fn connections_from_before_the_selection_are_followed() {
     let Some(_turn) = turn(&[]) else { return };
     let mut scenario = Scenario::new().unwrap();
     scenario.probes.deselect(process::id()).unwrap();
     let mut pair = scenario.connect().unwrap();
-    scenario
-        .probes
-        .select(process::id(), SERVICE, crate::scenario::FLAGS)
-        .unwrap();
     pair.exchange(GET, OK).unwrap();
-    assert_eq!(scenario.drain(), []);
-    let first = scenario.probes.adopt_sockets(process::id()).unwrap();
-    assert!(first.adopted >= 3, "listener, client and server: {first:?}");
-    pair.request(GET.as_bytes()).unwrap();
-    let again = scenario.probes.adopt_sockets(process::id()).unwrap();
-    let expected = Adopted {
-        known: first.adopted,
-        ..Adopted::default()
-    };
-    assert_eq!(again, expected);
-    pair.answer(OK.as_bytes()).unwrap();
+    scenario.probes.select(process::id(), task()).unwrap();
+    pair.exchange(GET, OK).unwrap();
     assert_eq!(scenario.drain(), [seen(200, GET)]);
 }
 
@@ -99,35 +85,34 @@ fn a_child_of_an_observed_process_is_observed_with_the_sockets_it_inherited() {
         .arg("fork")
         .stdin(Stdio::piped());
     let mut server = Process::start(&mut command).unwrap();
-    wait_for("the server's socket", || {
-        probes.adopt_sockets(server.id()).is_ok_and(|found| found.adopted > 0)
-    })
-    .unwrap();
-    probes.select(server.id(), SERVICE, 0).unwrap();
+    probes.select(server.id(), task()).unwrap();
 
     let mut client = connect(port).unwrap();
-    let mut child = None;
+    let mut children = Vec::new();
     wait_for("fork", || {
         probes.drain_processes(|event| {
             if event.kind == ProcessKind::Fork && event.parent == server.id() {
-                child = Some(event.tgid);
+                children.push(event.tgid);
             }
         });
-        child.is_some()
+        !children.is_empty()
     })
     .unwrap();
-    let child = child.unwrap();
     // It waits for the line, so nothing of the connection was read yet.
-    assert!(probes.adopt_sockets(child).unwrap().adopted >= 1);
     server.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
     assert_eq!(client.get("/status/201/forked").unwrap(), 201);
     let mut events = Vec::new();
     wait_for("event", || {
+        probes.drain_processes(|event| children.extend((event.parent == server.id()).then_some(event.tgid)));
         probes.drain(&mut |event| events.push((event.tgid, event.service, event.status)));
         !events.is_empty()
     })
     .unwrap();
-    assert_eq!(events, [(child, SERVICE, 201)]);
+    let [(child, service, status)] = events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((service, status), (SERVICE, 201));
+    assert!(children.contains(&child), "{child} of {children:?}");
 }
 
 fn connect(port: u16) -> Outcome<Client> {
@@ -167,7 +152,7 @@ fn a_task_in_32_bit_mode_is_skipped_and_counted() {
         return;
     };
     let mut probes = probes().unwrap();
-    probes.select(child.id(), SERVICE, 0).unwrap();
+    probes.select(child.id(), task()).unwrap();
     child.0.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     wait_for("the count", || {
         probes.stats().is_ok_and(|stats| stats.get(Stat::Task32Bit) > 0)

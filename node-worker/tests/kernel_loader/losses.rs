@@ -6,7 +6,7 @@ use shoalwatch_node_worker::loader::{LoaderOptions, Stat, Usage};
 
 use crate::{
     harness::turn,
-    scenario::{Scenario, seen},
+    scenario::{Scenario, seen, task},
 };
 
 const GET: &str = "GET /lost HTTP/1.1\r\n\r\n";
@@ -34,7 +34,7 @@ fn a_full_ring_loses_events_and_says_of_whom_and_how_many() {
     assert_eq!(scenario.stat(Stat::RingFull).unwrap(), lost);
     assert_eq!(scenario.stat(Stat::Events).unwrap(), got);
     // Being selected again must not forgive the loss.
-    scenario.probes.select(process::id(), 8, 0).unwrap();
+    scenario.probes.select(process::id(), task()).unwrap();
     assert_eq!(scenario.probes.lost(process::id()), lost);
     assert_eq!(scenario.probes.deselect(process::id()).unwrap(), lost);
 }
@@ -69,8 +69,8 @@ fn more_processes_than_fit_are_refused_with_the_option_to_raise() {
         ..LoaderOptions::default()
     })
     .unwrap();
-    scenario.probes.select(1, 1, 0).unwrap();
-    let error = scenario.probes.select(2, 1, 0).unwrap_err();
+    scenario.probes.select(1, task()).unwrap();
+    let error = scenario.probes.select(2, task()).unwrap_err();
     assert_eq!(error.category(), "map_full");
     assert!(error.to_string().contains("max_tasks"), "{error}");
     assert_eq!(scenario.probes.fullness().tasks, Usage { used: 2, max: 2 });

@@ -292,7 +292,7 @@ fn a_byte_that_was_not_the_next_request_does_not_hide_it() {
 fn half_a_request_leaves_nothing_behind_for_the_next_connection_of_its_number() {
     let Some(_turn) = turn(&[]) else { return };
     let mut scenario = Scenario::new().unwrap();
-    for half in ["G", "GET /half", "POST /half HTTP/1.1\r\nContent-Length: 9\r\n\r\n"] {
+    for half in ["G", "GET /half", "GET /half HTTP/1.1\r\nHost: shop\r\n"] {
         let mut pair = scenario.connect().unwrap();
         pair.request(half.as_bytes()).unwrap();
         drop(pair);
@@ -301,6 +301,49 @@ fn half_a_request_leaves_nothing_behind_for_the_next_connection_of_its_number() 
         pair.exchange(GET, NOT_FOUND).unwrap();
         assert_eq!(scenario.drain(), [seen(404, GET)], "{half}");
     }
+    assert_eq!(scenario.stat(Stat::Aborted).unwrap(), 0);
+}
+
+#[test]
+fn a_request_whose_connection_is_closed_ends_without_an_answer() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    for (request, body) in [(GET, ""), (POST, ""), (POST, "hell"), (POST, "hello")] {
+        let mut pair = scenario.connect().unwrap();
+        pair.exchange(GET, OK).unwrap();
+        pair.request(request.as_bytes()).unwrap();
+        pair.request(body.as_bytes()).unwrap();
+        drop(pair.server);
+        let mut came = Vec::new();
+        scenario
+            .probes
+            .drain(&mut |event| came.push((event.status, event.answer_bytes as usize)));
+        // Whether a body is whole user space says, by the bytes that came.
+        assert_eq!(
+            came,
+            [(200, OK.len()), (0, request.len() + body.len())],
+            "{request}{body}"
+        );
+    }
+    assert_eq!(scenario.stat(Stat::Aborted).unwrap(), 4);
+}
+
+#[test]
+fn a_connection_that_its_peer_resets_is_still_answered() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    pair.exchange(GET, OK).unwrap();
+    pair.answer(b"tail").unwrap();
+    pair.request(GET.as_bytes()).unwrap();
+    rustix::net::sockopt::set_socket_linger(&*pair.client, Some(std::time::Duration::ZERO)).unwrap();
+    drop(pair.client);
+    wait_for("the reset", || {
+        scenario.stat(Stat::Reset).is_ok_and(|resets| resets == 1)
+    })
+    .unwrap();
+    assert_eq!(scenario.drain(), [seen(200, GET)]);
+    assert_eq!(scenario.stat(Stat::Aborted).unwrap(), 0);
 }
 
 #[test]

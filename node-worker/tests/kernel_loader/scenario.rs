@@ -1,19 +1,31 @@
 //! The test process as its own server: every system call of the server's side is chosen by the test.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{TcpListener, TcpStream},
+    ops::Deref,
+    os::fd::{AsFd, OwnedFd},
     process,
 };
 
-use shoalwatch_node_worker::loader::{LoaderOptions, Probes, Stat};
+use rustix::pipe::{SpliceFlags, splice};
+use shoalwatch_node_worker::loader::{LoaderOptions, NO_SPANS, Probes, Stat, Task};
 
 use crate::harness::Outcome;
 
 /// The service that scenarios select themselves as.
 pub(crate) const SERVICE: u32 = 7;
 /// The flags that scenarios select themselves with.
-pub(crate) const FLAGS: u32 = 0x55;
+pub(crate) const FLAGS: u32 = NO_SPANS;
+
+/// A process as scenarios select it.
+pub(crate) fn task() -> Task {
+    Task {
+        service: SERVICE,
+        flags: FLAGS,
+        ..Task::default()
+    }
+}
 
 /// A request as the probes saw it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +49,83 @@ pub(crate) struct Scenario {
 
 /// A connection: what the client writes, and the observed end that the server reads and writes.
 pub(crate) struct Pair {
-    pub(crate) client: TcpStream,
+    pub(crate) client: Stranger,
     pub(crate) server: TcpStream,
+}
+
+/// A socket that is read and written by `splice`, which the probes do not follow: so the client's end is a stranger's, although it is
+/// in the observed process too.
+pub(crate) struct Stranger {
+    socket: TcpStream,
+    out_of_pipe: OwnedFd,
+    into_pipe: OwnedFd,
+}
+
+impl Stranger {
+    fn new(socket: TcpStream) -> io::Result<Self> {
+        let (out_of_pipe, into_pipe) = rustix::pipe::pipe()?;
+        Ok(Self {
+            socket,
+            out_of_pipe,
+            into_pipe,
+        })
+    }
+}
+
+impl Deref for Stranger {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.socket
+    }
+}
+
+impl Write for Stranger {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = rustix::io::write(&self.into_pipe, &bytes[..bytes.len().min(4096)])?;
+        let mut left = written;
+        while left > 0 {
+            left -= splice(
+                &self.out_of_pipe,
+                None,
+                self.socket.as_fd(),
+                None,
+                left,
+                SpliceFlags::empty(),
+            )?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stranger {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let most = bytes.len().min(4096);
+        let read = splice(
+            self.socket.as_fd(),
+            None,
+            &self.into_pipe,
+            None,
+            most,
+            SpliceFlags::empty(),
+        )?;
+        self.out_of_pipe_exactly(&mut bytes[..read])?;
+        Ok(read)
+    }
+}
+
+impl Stranger {
+    fn out_of_pipe_exactly(&self, mut bytes: &mut [u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let read = rustix::io::read(&self.out_of_pipe, &mut *bytes)?;
+            bytes = &mut bytes[read..];
+        }
+        Ok(())
+    }
 }
 
 impl Scenario {
@@ -48,7 +135,7 @@ impl Scenario {
 
     pub(crate) fn with(options: &LoaderOptions) -> Outcome<Self> {
         let mut probes = Probes::load(options)?;
-        probes.select(process::id(), SERVICE, FLAGS)?;
+        probes.select(process::id(), task())?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         Ok(Self { probes, listener })
     }
@@ -59,7 +146,10 @@ impl Scenario {
         client.set_nodelay(true)?;
         let (server, _) = self.listener.accept()?;
         server.set_nodelay(true)?;
-        Ok(Pair { client, server })
+        Ok(Pair {
+            client: Stranger::new(client)?,
+            server,
+        })
     }
 
     /// What was seen since the last call.

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use shoalwatch_node_worker::loader::{Probes, Stat};
+use shoalwatch_node_worker::loader::{Probes, Stat, Task};
 use tempfile::TempDir;
 
 use crate::{
@@ -52,8 +52,11 @@ impl Server {
 
     fn select(&self, probes: &mut Probes) -> Outcome<()> {
         for tgid in self.process.family() {
-            probes.select(tgid, SERVICE, 0)?;
-            probes.adopt_sockets(tgid)?;
+            let task = Task {
+                service: SERVICE,
+                ..Task::default()
+            };
+            probes.select(tgid, task)?;
         }
         Ok(())
     }

@@ -13,12 +13,11 @@ fn cart(container: &str, status: u16) -> (String, String, u16) {
 }
 
 #[test]
-fn a_new_process_of_a_known_pod_is_observed_at_once_and_its_open_sockets_too() {
+fn a_new_process_of_a_known_pod_is_observed_at_once() {
     let mut node = Node::new(EVERYTHING);
     node.pod(&["app"], &[]);
     let tgid = node.exec('a');
     assert!(node.selected(tgid).is_some_and(|service| service != PENDING));
-    assert_eq!(node.kernel.lock().adopted, [tgid]);
     node.get(tgid, 200);
     assert_eq!(node.counts(), BTreeMap::from([(cart("app", 200), 1)]));
     assert_eq!(node.spans(), 1);
@@ -188,7 +187,7 @@ fn spans_that_nobody_takes_are_counted_as_lost_beyond_the_queue() {
 }
 
 #[test]
-fn a_child_is_observed_with_its_sockets_and_forgotten_when_it_ended_already() {
+fn a_child_is_observed_and_forgotten_when_it_ended_already() {
     let mut node = Node::new(EVERYTHING);
     node.pod(&["app"], &[]);
     let parent = node.exec('a');
@@ -197,7 +196,6 @@ fn a_child_is_observed_with_its_sockets_and_forgotten_when_it_ended_already() {
     node.kernel.lock().selected.insert(child, service);
     node.news(ProcessKind::Fork, child, parent);
     assert_eq!(node.selected(child), Some(service));
-    assert_eq!(node.kernel.lock().adopted, [parent, child]);
     let gone = node.process('a');
     node.sleepers.last_mut().unwrap().kill().unwrap();
     node.sleepers.last_mut().unwrap().wait().unwrap();

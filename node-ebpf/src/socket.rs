@@ -1,0 +1,121 @@
+//! From a descriptor to the connection behind it.
+//!
+//! A connection is the kernel's `struct sock`. Descriptors are only names for it: duplicated, inherited, passed to another process
+//! or used again for something else, they need not be followed, for they are resolved at every transfer. Where the fields lie is
+//! read by the loader from the running kernel's type information.
+
+use aya_ebpf::{
+    Global,
+    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
+};
+use shoalwatch_ebpf_common::RequestRecord;
+
+/// Offsets; see [`shoalwatch_ebpf_common::globals`].
+#[unsafe(no_mangle)]
+static TASK_FILES: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static FILES_FDT: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static FDTABLE_MAX_FDS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static FILE_PRIVATE_DATA: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCKET_TYPE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCKET_FILE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_FAMILY: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_DADDR: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_V6_DADDR: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_DPORT: Global<u32> = Global::new(0);
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_STREAM: u16 = 1;
+/// The last four bytes of an IPv4 address in IPv6 follow these.
+const MAPPED: u64 = 0xffff_0000;
+
+/// A socket that a descriptor of the current process leads to.
+#[derive(Clone, Copy)]
+pub(crate) struct Socket {
+    /// The address of its `struct sock`.
+    pub(crate) sock: u64,
+    /// The address of its `struct socket`.
+    socket: u64,
+}
+
+/// What a transfer's connection is, once it matters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// TCP: the kernel tells its end.
+    Internet,
+    /// A Unix stream.
+    Local,
+    /// Anything else.
+    Other,
+}
+
+impl Socket {
+    /// The socket behind a descriptor; none for a file, a pipe, or a descriptor that is closed already.
+    #[inline(always)]
+    pub(crate) fn of(fd: u32) -> Option<Self> {
+        // SAFETY: the helper has no preconditions.
+        let task = unsafe { bpf_get_current_task() };
+        let files: u64 = kernel(task, &TASK_FILES)?;
+        let table: u64 = kernel(files, &FILES_FDT)?;
+        let [max_fds, descriptors]: [u64; 2] = kernel(table, &FDTABLE_MAX_FDS)?;
+        if fd >= max_fds as u32 {
+            return None;
+        }
+        let file: u64 = kernel_at(descriptors + u64::from(fd) * 8)?;
+        let socket: u64 = kernel(file, &FILE_PRIVATE_DATA)?;
+        let [owner, sock]: [u64; 2] = kernel(socket, &SOCKET_FILE)?;
+        // Only a socket knows its file: whatever else `private_data` may be is told apart by this.
+        (owner == file && sock != 0).then_some(Self { sock, socket })
+    }
+
+    #[inline(always)]
+    pub(crate) fn kind(self) -> Kind {
+        let stream = kernel::<u16>(self.socket, &SOCKET_TYPE) == Some(SOCK_STREAM);
+        match kernel::<u16>(self.sock, &SOCK_FAMILY) {
+            Some(AF_INET | AF_INET6) if stream => Kind::Internet,
+            Some(AF_UNIX) if stream => Kind::Local,
+            _ => Kind::Other,
+        }
+    }
+
+    /// Writes down who is at the other end.
+    #[inline(always)]
+    pub(crate) fn name_peer(self, record: &mut RequestRecord) {
+        let Some(port) = kernel::<u16>(self.sock, &SOCK_DPORT) else {
+            return;
+        };
+        record.peer_port = u16::from_be(port);
+        let address = if kernel::<u16>(self.sock, &SOCK_FAMILY) == Some(AF_INET6) {
+            kernel::<[u64; 2]>(self.sock, &SOCK_V6_DADDR)
+        } else {
+            kernel::<u32>(self.sock, &SOCK_DADDR).map(|address| [0, u64::from(address) << 32 | MAPPED])
+        };
+        if let Some([high, low]) = address {
+            let [a, b] = [high.to_ne_bytes(), low.to_ne_bytes()];
+            record.peer_address[..8].copy_from_slice(&a);
+            record.peer_address[8..].copy_from_slice(&b);
+        }
+    }
+}
+
+/// A field of a kernel structure; none where it cannot be read.
+#[inline(always)]
+fn kernel<T>(structure: u64, offset: &Global<u32>) -> Option<T> {
+    kernel_at(structure + u64::from(offset.load()))
+}
+
+#[inline(always)]
+fn kernel_at<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address and fails on one that cannot be read.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.ok()
+}
