@@ -82,13 +82,14 @@ impl Answers {
     /// The end of the last answer was not seen: a status line at the first byte is the next answer's, if one is wanted.
     fn find_answer(&mut self, bytes: &[u8], requests: &Requests) -> Result<(), Reason> {
         const NAME: &[u8] = b"HTTP/1.";
+        if requests.wants_no_answer() {
+            return Ok(());
+        }
         let begins = !bytes.is_empty() && bytes.iter().zip(NAME).all(|(byte, name)| byte == name);
-        if begins && !requests.wants_no_answer() {
-            self.line.begin_section();
-            self.state = State::StatusLine;
-        } else if requests.outstanding() > 0 {
+        if !begins {
             return Err(Reason::LostAnswer);
         }
+        self.next_answer();
         Ok(())
     }
 
