@@ -19,8 +19,8 @@
 //! next one is known by its status line at the first byte of a transfer, the rule of the kernel.
 //!
 //! **Bounds.** A connection takes less than 1.5 KiB, and a queue of up to [`MAX_OUTSTANDING`] requests with
-//! [`MAX_REQUEST_HEAD`] bytes each, about 34 KiB, which grows as it is needed and is kept for reuse. Time is linear in the bytes
-//! kept, whatever the bytes are; nothing recurs and nothing is looked at twice, but for the request line.
+//! [`MAX_REQUEST_HEAD`] bytes each, about 34 KiB, which grows as it is needed and is kept for reuse; nothing else is allocated.
+//! Time is linear in the bytes kept, whatever they are: there is no recursion, and only the request line is looked at twice.
 
 mod answer;
 mod body;
