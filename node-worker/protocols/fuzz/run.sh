@@ -50,12 +50,12 @@ run() {
         "$(grep -o 'cov: [0-9]* ft: [0-9]*' "$log" | tail -n1)"
 }
 
-# Only files that a reader can still look at.
+# One file for each branch that no other reaches, and only what a reader can still look at.
 merge() {
     local name=$1 small=$out/small/$1
     rm -rf "$small" && mkdir -p "$small"
     find "$out/corpus/$name" -type f -size -257c -exec cp -t "$small" {} +
-    "$(program "$name")" -merge=1 -max_len="$max_len" "corpus/$name" "$small" >"$out/$name.merge.log" 2>&1
+    "$(program "$name")" -set_cover_merge=1 -use_counters=0 -max_len="$max_len" "corpus/$name" "$small" >"$out/$name.merge.log" 2>&1
     say "$name: $(find "corpus/$name" -type f | wc -l) files"
 }
 
