@@ -13,8 +13,11 @@ use shoalwatch_protocols::{
     trace_context::{MAX_TRACESTATE, OtState, TraceParent, TraceStateLines},
 };
 
+/// Takes any bytes, and panics where something does not hold.
+pub type Target = fn(&[u8]);
+
 /// All targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("connection", connection),
     ("event", event),
     ("head", head),
@@ -52,8 +55,11 @@ pub fn route(data: &[u8]) {
 pub fn traceparent(data: &[u8]) {
     let Ok(parent) = TraceParent::parse(data) else { return };
     assert!(parent.trace_id != [0; 16] && parent.parent_id != [0; 8]);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let ids = format!("-{}-{}-", hex(&parent.trace_id), hex(&parent.parent_id));
+    let (trace, span) = (
+        u128::from_be_bytes(parent.trace_id),
+        u64::from_be_bytes(parent.parent_id),
+    );
+    let ids = format!("-{trace:032x}-{span:016x}-");
     assert_eq!(&data[2..53], ids.as_bytes());
     assert_eq!(
         parent.sampled,
