@@ -32,7 +32,7 @@ build() {
     RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
         -Cllvm-args=-sanitizer-coverage-trace-compares" \
-        cargo build --quiet --locked --target "$host" --target-dir "$out/build" --bins
+        cargo build --quiet --target "$host" --target-dir "$out/build" --bins
 }
 
 program() { echo "$out/build/$host/debug/$1"; }
