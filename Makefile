@@ -17,6 +17,8 @@ CONTEXT ?=
 REGISTRY ?= shoalwatch.local
 TAG ?= dev
 PUSH ?=
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 600
 
 CRATES := --workspace --exclude shoalwatch-node-ebpf
 # How a command reaches a cluster: in the local one's network, or through your own context.
@@ -107,6 +109,10 @@ test-rust: prerequisites ## Pure, API and kernel tiers (the kernel tier needs ro
 test-go: ## The local cluster's and the shop's own tests
 	@cd e2e/cluster && CGO_ENABLED=0 go vet ./local ./pause && CGO_ENABLED=0 go test ./local
 	@cd e2e/apps && go vet ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser and the event decoder, FUZZ_SECONDS= (600) each
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) node-worker/protocols/fuzz/run.sh
 
 .PHONY: test-system
 test-system: images ## The real cluster: exact counts, live policies, a canary undone, faults

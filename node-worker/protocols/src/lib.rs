@@ -4,7 +4,7 @@
 //! bounded *window* of a conversation, cut wherever the kernel had to cut it, and says what is certain: a value that the cut
 //! may have shortened is flagged or left out, never guessed.
 //!
-//! - [`http1`]: the head of an HTTP/1.x request.
+//! - [`http1`]: the head of an HTTP/1.x request, and the pairing of a connection's requests with their answers.
 //! - [`trace_context`]: W3C `traceparent` and `tracestate`, OpenTelemetry's consistent sampling probabilities.
 //! - [`route`]: from a path to a template of low cardinality, and its hash.
 #![forbid(unsafe_code)]

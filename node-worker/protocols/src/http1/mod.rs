@@ -4,6 +4,7 @@
 //! before the request line are skipped, bytes from 0x80 are let through in targets, and a bad header line hides itself only.
 //! Strict where bytes of another protocol could be mistaken for HTTP: the request line.
 
+pub mod connection;
 mod headers;
 mod method;
 mod target;
