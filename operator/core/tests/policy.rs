@@ -266,7 +266,7 @@ fn every_member_of_an_indicator_changes_the_hash() {
         |sli| sli.workload = "cart".to_owned(),
         |sli| sli.container = "app".to_owned(),
         |sli| sli.bad = BTreeSet::from([HttpStatus::Code(503)]),
-        |sli| drop(sli.bad.insert(HttpStatus::Aborted)),
+        |sli| sli.bad = BTreeSet::from([HttpStatus::Aborted]),
         |sli| sli.routes = BTreeSet::from(["/a".to_owned()]),
         |sli| sli.report_interval = Duration::from_secs(1),
     ];

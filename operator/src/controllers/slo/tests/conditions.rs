@@ -126,6 +126,7 @@ fn failures_and_aborted_requests_are_bad_unless_the_spec_says_otherwise() {
     let mut measured = |generation, spec| {
         shop.write_slo("checkout", generation, spec);
         shop.pass(1);
+        assert_eq!(shop.condition("checkout", "Accepted").0, "True");
         let slis = shop.slos.slis();
         let bad: Vec<_> = slis[0].bad.iter().map(ToString::to_string).collect();
         (bad, shop.slos.known[&name("checkout")].status.indicator.clone())
