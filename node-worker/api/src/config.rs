@@ -91,7 +91,7 @@ pub struct Rule {
     /// Empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<StatusMatcher>,
-    /// Nanoseconds from the request's arrival to its status line; 0: any.
+    /// Nanoseconds from the request's arrival to its status line, or to the close without one; 0: any.
     #[serde(default)]
     pub duration_at_least_ns: u64,
     /// 0 to 1.
