@@ -26,7 +26,7 @@ pub struct Key {
     pub method: String,
     /// `http.route`.
     pub route: String,
-    /// `http.response.status_code`.
+    /// `http.response.status_code`; empty where there was no answer.
     pub status: String,
 }
 

@@ -213,11 +213,12 @@ fn rule_spec(path: &str, rule: &config::Rule) -> Result<RuleSpec, Refused> {
         RouteMatch::Exact(whole) => RoutePattern::Exact(whole.as_str().into()),
         RouteMatch::Prefix(beginning) => RoutePattern::Prefix(beginning.as_str().into()),
     });
-    let (mut codes, mut classes) = (Vec::new(), Vec::new());
+    let (mut codes, mut classes, mut aborted) = (Vec::new(), Vec::new(), false);
     for matcher in &rule.status {
         match matcher {
             StatusMatcher::Code(code) => codes.push((*code).into()),
             StatusMatcher::Class(class) => classes.push((*class).into()),
+            StatusMatcher::Aborted => aborted = true,
         }
     }
     Ok(RuleSpec {
@@ -226,6 +227,7 @@ fn rule_spec(path: &str, rule: &config::Rule) -> Result<RuleSpec, Refused> {
         methods: rule.methods.clone(),
         codes,
         classes,
+        aborted,
         duration_at_least_ns: rule.duration_at_least_ns,
         probability: probability(path, rule.probability)?,
     })
@@ -261,6 +263,10 @@ fn targeted(sli: config::Sli) -> TargetedSli {
         let _in_range = match matcher {
             StatusMatcher::Code(code) => bad.add_code((*code).into()),
             StatusMatcher::Class(class) => bad.add_class((*class).into()),
+            StatusMatcher::Aborted => {
+                bad.add_aborted();
+                Ok(())
+            }
         };
     }
     TargetedSli {

@@ -106,13 +106,14 @@ pub struct RequestMatch {
     #[schemars(schema_with = "methods")]
     pub method: Vec<String>,
 
-    /// HTTP status codes ("503") or classes ("5xx"), in quotes; one of them must be the answer's. From 1 to 16. Default: any.
+    /// HTTP status codes ("503") or classes ("5xx"), in quotes; one of them must be the answer's. Aborted is for requests whose
+    /// connection was closed, or whose process ended, without an answer. From 1 to 16. Default: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub status: Vec<StatusString>,
 
-    /// The answer took at least this long, such as 800ms. Default: any.
+    /// The answer, or the close without one, took at least this long, such as 800ms. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "DurationString")]
     #[x_kube(validation = schema::longer_than_zero())]

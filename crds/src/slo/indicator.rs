@@ -2,21 +2,21 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema;
-use crate::values::StatusString;
+use crate::values::{StatusMatcher, StatusString};
 
 /// What is measured. Exactly one member.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("has(self.http)", "name exactly one indicator: http, which may be {}"))]
 pub struct Indicator {
-    /// Answers to HTTP requests, counted by the nodes at the serving pods.
+    /// HTTP requests, counted by the nodes at the serving pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "HttpIndicator")]
     pub http: Option<HttpIndicator>,
 }
 
 impl Indicator {
-    /// The form of the INDICATOR column: `http 5xx`.
+    /// The form of the INDICATOR column: `http 5xx,Aborted`.
     #[must_use]
     pub fn summary(&self) -> Option<String> {
         let http = self.http.as_ref()?;
@@ -25,11 +25,12 @@ impl Indicator {
     }
 }
 
-/// Answers to HTTP requests: server side, each counted once.
+/// HTTP requests: server side, each counted once.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpIndicator {
-    /// Status codes ("503") or classes ("5xx") that count as bad, in quotes. From 1 to 16. Default: "5xx".
+    /// What counts as bad: status codes ("503") or classes ("5xx"), in quotes, and Aborted: the connection was closed, or the
+    /// process ended, after a whole request and without an answer. From 1 to 16. Default: "5xx" and Aborted.
     #[serde(default = "HttpIndicator::default_bad")]
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -48,7 +49,7 @@ pub struct HttpIndicator {
 
 impl HttpIndicator {
     fn default_bad() -> Vec<StatusString> {
-        vec![StatusString::new("5xx")]
+        vec![StatusString::new("5xx"), StatusMatcher::Aborted.into()]
     }
 }
 

@@ -27,7 +27,7 @@ pub struct SloStatus {
     #[schemars(with = "Phase")]
     pub phase: Option<Phase>,
 
-    /// The indicator in short, such as "http 5xx".
+    /// The indicator in short, such as "http 5xx,Aborted".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = 128))]
     pub indicator: Option<String>,

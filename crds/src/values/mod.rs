@@ -24,5 +24,5 @@ pub type ObjectiveString = Written<Objective>;
 pub type BurnRateString = Written<BurnRate>;
 /// A [`TimeSpan`] as written: `1h30m`.
 pub type DurationString = Written<TimeSpan>;
-/// A [`StatusMatcher`] as written: `"503"` or `"5xx"`.
+/// A [`StatusMatcher`] as written: `"503"`, `"5xx"` or `Aborted`.
 pub type StatusString = Written<StatusMatcher>;

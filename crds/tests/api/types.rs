@@ -50,6 +50,8 @@ fn a_limit_without_a_burst_lets_a_second_through_at_once() {
 fn columns_are_filled_with_short_texts() {
     let indicator: Indicator = serde_json::from_value(json!({"http": {"bad": ["5xx", "429"]}})).unwrap();
     assert_eq!(indicator.summary().as_deref(), Some("http 5xx,429"));
+    let default: Indicator = serde_json::from_value(json!({"http": {}})).unwrap();
+    assert_eq!(default.summary().as_deref(), Some("http 5xx,Aborted"));
     assert_eq!(Indicator::default().summary(), None);
     let nodes = Nodes {
         desired: 3,

@@ -134,11 +134,12 @@ fn the_longest_time_span_does_not_overflow() {
 }
 
 #[test]
-fn a_status_is_one_code_or_a_class() {
+fn a_status_is_one_code_or_a_class_or_aborted() {
     assert_eq!("503".parse(), Ok(StatusMatcher::Code(503)));
     assert_eq!("5xx".parse(), Ok(StatusMatcher::Class(5)));
+    assert_eq!("Aborted".parse(), Ok(StatusMatcher::Aborted));
     all_refused::<StatusMatcher>(&[
-        "", "5", "50", "5XX", "6xx", "0xx", "099", "600", "5x3", "5000", "Aborted",
+        "", "5", "50", "5XX", "6xx", "0xx", "099", "600", "5x3", "5000", "aborted", "ABORTED", "Aborted5", "1Aborted",
     ]);
 }
 
@@ -151,6 +152,7 @@ fn a_class_matches_its_hundred_and_no_other() {
     );
     let code = StatusMatcher::Code(503);
     assert_eq!([502, 503, 504].map(|status| code.matches(status)), [false, true, false]);
+    assert!((0..=u16::MAX).all(|status| !StatusMatcher::Aborted.matches(status)));
 }
 
 #[test]
@@ -199,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn every_status_is_printed_as_it_is_read(text in "[1-5]([0-9]{2}|xx)") {
+    fn every_status_is_printed_as_it_is_read(text in "[1-5]([0-9]{2}|xx)|Aborted") {
         prop_assert_eq!(text.parse::<StatusMatcher>().unwrap().to_string(), text);
     }
 

@@ -91,7 +91,7 @@ pub struct Rule {
     /// Empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<StatusMatcher>,
-    /// Nanoseconds from the request's arrival to its status line; 0: any.
+    /// Nanoseconds from the request's arrival to its status line, or to the close without one; 0: any.
     #[serde(default)]
     pub duration_at_least_ns: u64,
     /// 0 to 1.
@@ -108,7 +108,7 @@ pub enum RouteMatch {
     Prefix(String),
 }
 
-/// Which HTTP status codes are meant; written `"503"` or `"5xx"`.
+/// Which ends of requests are meant: HTTP status codes, written `"503"` or `"5xx"`, or `Aborted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum StatusMatcher {
@@ -116,22 +116,27 @@ pub enum StatusMatcher {
     Code(u16),
     /// The first digit, 1 to 5.
     Class(u8),
+    /// The connection was closed, or the process ended, after a whole request and without an answer. No code and no class means it.
+    Aborted,
 }
 
 impl StatusMatcher {
-    /// Whether `status` is one of those meant.
+    const ABORTED: &'static str = "Aborted";
+
+    /// Whether an answer with `status` is one of those meant.
     #[must_use]
     pub const fn matches(self, status: u16) -> bool {
         match self {
             Self::Code(code) => status == code,
             Self::Class(class) => status / 100 == class as u16,
+            Self::Aborted => false,
         }
     }
 }
 
-/// A status matcher that is neither a code nor a class.
+/// A status matcher that is neither a code nor a class nor `Aborted`.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no status: write a code such as \"503\" or a class such as \"5xx\"")]
+#[error("{0:?} is no status: write a code such as \"503\", a class such as \"5xx\", or Aborted")]
 pub struct NoStatus(String);
 
 impl TryFrom<String> for StatusMatcher {
@@ -143,8 +148,9 @@ impl TryFrom<String> for StatusMatcher {
             .and_then(|digit| digit.parse().ok())
             .filter(|class| (1..=5).contains(class));
         let code = || text.parse().ok().filter(|code| (100..=599).contains(code));
-        class
-            .map(Self::Class)
+        let aborted = (text == Self::ABORTED).then_some(Self::Aborted);
+        aborted
+            .or(class.map(Self::Class))
             .or_else(|| code().map(Self::Code))
             .ok_or(NoStatus(text))
     }
@@ -155,6 +161,7 @@ impl From<StatusMatcher> for String {
         match matcher {
             StatusMatcher::Code(code) => code.to_string(),
             StatusMatcher::Class(class) => format!("{class}xx"),
+            StatusMatcher::Aborted => StatusMatcher::ABORTED.to_owned(),
         }
     }
 }
@@ -228,7 +235,7 @@ pub struct Sli {
     /// Absent: every container of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// Which answers are bad; all others are good.
+    /// Which requests are bad; all others are good, aborted ones too.
     pub bad: Vec<StatusMatcher>,
     /// Route templates; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -119,7 +119,7 @@ fn check_sli(path: &str, sli: &Sli) -> Checked {
     if sli.bad.is_empty() {
         return Err(ConfigError::new(
             format!("{path}.bad"),
-            "is empty: say which answers are bad, such as [\"5xx\"]",
+            "is empty: say which requests are bad, such as [\"5xx\"]",
         ));
     }
     let interval = limits::REPORT_INTERVAL_MS;
@@ -218,9 +218,12 @@ fn status_from_wire(path: &str, status: wire::StatusMatcher) -> Checked<StatusMa
     let matcher = match status.r#match {
         Some(Match::Code(code @ 100..=599)) => u16::try_from(code).ok().map(StatusMatcher::Code),
         Some(Match::Class(class @ 1..=5)) => u8::try_from(class).ok().map(StatusMatcher::Class),
+        Some(Match::Aborted(_)) => Some(StatusMatcher::Aborted),
+        // What a newer operator may have put there arrives as absent.
         _ => None,
     };
-    matcher.ok_or_else(|| ConfigError::new(path, "is no status: a code of 100 to 599 or a class of 1 to 5"))
+    let problem = "is no status that this worker knows: a code of 100 to 599, a class of 1 to 5, or aborted";
+    matcher.ok_or_else(|| ConfigError::new(path, problem))
 }
 
 fn selector_from_wire(path: &str, selector: wire::Selector) -> Checked<Selector> {
@@ -344,6 +347,7 @@ impl From<StatusMatcher> for wire::StatusMatcher {
         let matcher = match matcher {
             StatusMatcher::Code(code) => Match::Code(code.into()),
             StatusMatcher::Class(class) => Match::Class(class.into()),
+            StatusMatcher::Aborted => Match::Aborted(wire::status_matcher::Aborted {}),
         };
         Self { r#match: Some(matcher) }
     }

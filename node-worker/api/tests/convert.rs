@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::{collection, option, prelude::*};
+use prost::Message;
 use shoalwatch_node_api::{
     config::{
         HostService, Limit, NodeConfig, Operator, Requirement, RouteMatch, Rule, SamplingPolicy, Selector, Sli,
@@ -22,7 +23,8 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
 fn status() -> impl Strategy<Value = StatusMatcher> {
     prop_oneof![
         (100..=599_u16).prop_map(StatusMatcher::Code),
-        (1..=5_u8).prop_map(StatusMatcher::Class)
+        (1..=5_u8).prop_map(StatusMatcher::Class),
+        Just(StatusMatcher::Aborted)
     ]
 }
 
@@ -230,14 +232,27 @@ fn a_misspelt_field_in_a_file_is_refused() {
 }
 
 #[test]
-fn a_status_is_a_code_or_a_class() {
+fn a_status_that_only_a_newer_operator_knows_is_refused_with_its_path() {
+    // Field 9 of the union, without content.
+    let newer = wire::StatusMatcher::decode(&[9 << 3 | 2, 0][..]).unwrap();
+    let config = one_policy(|policy| policy.rules[0].status = vec![newer]);
+    assert_eq!(
+        refusal(config),
+        "policies[0].rules[0].status[0]: is no status that this worker knows: a code of 100 to 599, a class of 1 to 5, or aborted"
+    );
+}
+
+#[test]
+fn a_status_is_a_code_a_class_or_aborted() {
     let parse = |text: &str| StatusMatcher::try_from(text.to_owned()).ok();
     assert_eq!(parse("503"), Some(StatusMatcher::Code(503)));
     assert_eq!(parse("5xx"), Some(StatusMatcher::Class(5)));
+    assert_eq!(parse("Aborted"), Some(StatusMatcher::Aborted));
     assert!(
-        ["6xx", "99", "600", "5XX", "", "abc"]
+        ["6xx", "99", "600", "5XX", "", "abc", "aborted", "ABORTED", "Aborted "]
             .iter()
             .all(|text| parse(text).is_none())
     );
     assert!(StatusMatcher::Class(5).matches(599) && !StatusMatcher::Class(5).matches(499));
+    assert!((0..=u16::MAX).all(|status| !StatusMatcher::Aborted.matches(status)));
 }

@@ -3,9 +3,12 @@
 use crate::request::{Method, Status};
 
 const FIRST: u16 = 100;
+const LAST: u16 = 599;
 const WORDS: usize = 8;
+/// The bit behind the last code's.
+const ABORTED: usize = (LAST - FIRST) as usize + 1;
 
-/// A set of status codes from 100 to 599.
+/// A set of status codes from 100 to 599, and of aborted requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StatusSet {
     words: [u64; WORDS],
@@ -23,12 +26,12 @@ pub enum BadStatus {
 }
 
 impl StatusSet {
-    /// No code.
+    /// Nothing.
     pub const EMPTY: Self = Self { words: [0; WORDS] };
 
     /// Adds one code.
     pub fn add_code(&mut self, code: u32) -> Result<(), BadStatus> {
-        let valid = u16::try_from(code).ok().filter(|code| matches!(code, 100..=599));
+        let valid = u16::try_from(code).ok().filter(|code| (FIRST..=LAST).contains(code));
         self.insert(valid.ok_or(BadStatus::Code(code))?);
         Ok(())
     }
@@ -41,16 +44,28 @@ impl StatusSet {
         Ok(())
     }
 
+    /// Adds requests without an answer. No code and no class has them.
+    pub const fn add_aborted(&mut self) {
+        self.set(ABORTED);
+    }
+
     fn insert(&mut self, code: u16) {
-        let bit = usize::from(code - FIRST);
+        self.set(usize::from(code - FIRST));
+    }
+
+    const fn set(&mut self, bit: usize) {
         self.words[bit / 64] |= 1 << (bit % 64);
     }
 
-    /// Whether the set has the code. Codes from 600, which HTTP does not define, are in no set.
+    /// Whether the set has the status. Codes from 600, which HTTP does not define, are in no set.
     #[must_use]
     pub fn contains(&self, status: Status) -> bool {
-        let bit = usize::from(status.code() - FIRST);
-        self.words.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+        let bit = match status.code() {
+            None => ABORTED,
+            Some(code @ FIRST..=LAST) => usize::from(code - FIRST),
+            Some(_) => return false,
+        };
+        self.words[bit / 64] >> (bit % 64) & 1 == 1
     }
 }
 
@@ -111,8 +126,12 @@ mod tests {
         fn a_status_set_has_what_was_added_and_nothing_else(
             codes in prop::collection::vec(100u32..=599, 0..6),
             classes in prop::collection::vec(1u32..=5, 0..3),
+            aborted: bool,
         ) {
             let mut set = StatusSet::EMPTY;
+            if aborted {
+                set.add_aborted();
+            }
             for code in &codes {
                 set.add_code(*code)?;
             }
@@ -123,6 +142,7 @@ mod tests {
                 let expected = codes.contains(&code.into()) || (code < 600 && classes.contains(&(u32::from(code) / 100)));
                 prop_assert_eq!(set.contains(status(code)), expected, "{}", code);
             }
+            prop_assert_eq!(set.contains(Status::ABORTED), aborted);
         }
 
         #[test]

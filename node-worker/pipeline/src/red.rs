@@ -37,13 +37,13 @@ impl Default for RedLimits {
 /// What tells one series from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesKey {
-    /// Whose process answered.
+    /// Whose process took it.
     pub service: ServiceId,
     /// `http.route`
     pub route: RouteId,
     /// `http.request.method`
     pub method: Method,
-    /// `http.response.status_code`
+    /// `http.response.status_code`, and `error.type` where it failed
     pub status: Status,
 }
 

@@ -1,7 +1,8 @@
-//! One answered request, as all stages see it. Borrowed and `Copy`: nothing is allocated for it.
+//! One finished request, as all stages see it. Borrowed and `Copy`: nothing is allocated for it.
 
 use crate::ids::IdSource;
 use shoalwatch_protocols::trace_context::{OtState, Randomness, TraceParent};
+use std::fmt;
 
 pub use shoalwatch_protocols::http1::Method;
 
@@ -22,11 +23,26 @@ impl RouteId {
     pub const OTHER: Self = Self(0);
 }
 
-/// The status code of an answer: three digits.
+/// How a request ended: with an answer's status code of three digits, or aborted.
+///
+/// Displayed as the value of `error.type`: the code, or `aborted`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Status(u16);
 
 impl Status {
+    /// The connection was closed, or the process ended, after a whole request and without an answer.
+    pub const ABORTED: Self = Self(0);
+
+    /// As the kernel records it: 0 for an aborted request, else the code as in [`new`](Self::new).
+    #[must_use]
+    pub const fn recorded(status: u16) -> Option<Self> {
+        if status == Self::ABORTED.0 {
+            Some(Self::ABORTED)
+        } else {
+            Self::new(status)
+        }
+    }
+
     /// From 100 to 999; absent for anything else.
     #[must_use]
     pub const fn new(code: u16) -> Option<Self> {
@@ -37,16 +53,33 @@ impl Status {
         }
     }
 
-    /// The value of `http.response.status_code`.
+    /// The value of `http.response.status_code`. Absent for an aborted request: the attribute is there only where a status was
+    /// sent (OpenTelemetry's HTTP conventions).
     #[must_use]
-    pub const fn code(self) -> u16 {
-        self.0
+    pub const fn code(self) -> Option<u16> {
+        if self.is_aborted() { None } else { Some(self.0) }
     }
 
-    /// 5xx: the span of a server is an error, and `error.type` is the code (OpenTelemetry's HTTP conventions).
+    /// Whether there was no answer.
     #[must_use]
-    pub const fn is_server_error(self) -> bool {
-        matches!(self.0, 500..=599)
+    pub const fn is_aborted(self) -> bool {
+        self.0 == Self::ABORTED.0
+    }
+
+    /// 5xx or aborted: the span of a server is an error and has an `error.type`. For 5xx OpenTelemetry's HTTP conventions want the
+    /// code there; for what ends without one they leave the word to the instrumentation.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        self.is_aborted() || matches!(self.0, 500..=599)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code() {
+            Some(code) => write!(f, "{code}"),
+            None => f.write_str("aborted"),
+        }
     }
 }
 
@@ -90,14 +123,14 @@ impl Trace {
     }
 }
 
-/// One answered request.
+/// One finished request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Whose process answered.
+    /// Whose process took it.
     pub service: ServiceId,
     /// First byte of the request read, in nanoseconds since the Unix epoch.
     pub start_ns: u64,
-    /// The write with the final status line returned, in nanoseconds since the Unix epoch.
+    /// The write with the final status line returned, or the connection was closed without one, in nanoseconds since the Unix epoch.
     pub end_ns: u64,
     /// The request's method.
     pub method: Method,
@@ -106,7 +139,7 @@ pub struct Request<'a> {
     /// What rules call the route: the template even where the table is full, [`shoalwatch_protocols::route::OTHER`] where the path
     /// was not seen whole.
     pub template: &'a str,
-    /// The final status.
+    /// The final status, or that there was none.
     pub status: Status,
     /// The trace that the request belongs to.
     pub trace: Trace,

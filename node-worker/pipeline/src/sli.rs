@@ -1,4 +1,4 @@
-//! Good and bad answers, counted for each SLO and each revision of its workload.
+//! Good and bad requests, counted for each SLO and each revision of its workload.
 //!
 //! Counts are cumulative since the worker's start and never go back, so a report may be sent twice, late or never and the
 //! receiver's differences are still what was counted. A report has the rows that changed since the last acknowledged one.
@@ -18,7 +18,7 @@ pub use report::{Report, ReportRow};
 pub struct SliDefinition {
     /// Stable for the life of the SLO.
     pub id: Arc<str>,
-    /// All other statuses are good.
+    /// All others are good: answers with another status, and aborted requests where they are not named.
     pub bad: StatusSet,
     /// Route templates that are counted; empty: all.
     pub routes: Vec<Box<str>>,

@@ -101,15 +101,15 @@ fn data_point(attributes: Option<&SeriesAttributes>, histogram: &red::Histogram,
 }
 
 fn series_attributes(series: &SeriesAttributes) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        text("http.request.method", series.method),
-        attribute("http.response.status_code", Value::IntValue(series.status.into())),
-        text("url.scheme", "http"),
-    ];
+    let mut attributes = vec![text("http.request.method", series.method)];
+    if let Some(code) = series.status.code() {
+        attributes.push(attribute("http.response.status_code", Value::IntValue(code.into())));
+    }
+    attributes.push(text("url.scheme", "http"));
     if let Some(route) = &series.route {
         attributes.push(text("http.route", route));
     }
-    if series.is_error() {
+    if series.status.is_failure() {
         attributes.push(text("error.type", &series.status.to_string()));
     }
     attributes

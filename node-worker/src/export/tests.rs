@@ -11,7 +11,8 @@ use opentelemetry_proto::tonic::{
         ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
-    metrics::v1::{AggregationTemporality, metric::Data},
+    common::v1::any_value::Value,
+    metrics::v1::{AggregationTemporality, HistogramDataPoint, metric::Data},
     trace::v1::Span,
 };
 use shoalwatch_pipeline::loss::Loss;
@@ -180,7 +181,7 @@ fn numbers_are_cumulative_histograms_of_their_resource_with_the_conventions_boun
         unreachable!("{metric:?}")
     };
     assert_eq!(histogram.aggregation_temporality(), AggregationTemporality::Cumulative);
-    let [point, overflow] = histogram.data_points.as_slice() else {
+    let [point, aborted, overflow] = histogram.data_points.as_slice() else {
         unreachable!("{histogram:?}")
     };
     assert_eq!(
@@ -190,11 +191,10 @@ fn numbers_are_cumulative_histograms_of_their_resource_with_the_conventions_boun
     assert_eq!(point.bucket_counts, [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1]);
     assert_eq!((point.explicit_bounds.len(), point.explicit_bounds[8]), (14, 0.75));
     assert!((point.sum.unwrap_or_default() - 61.403).abs() < 1e-9);
-    let keys: Vec<_> = point
-        .attributes
-        .iter()
-        .map(|attribute| attribute.key.as_str())
-        .collect();
+    let keys = |point: &HistogramDataPoint| {
+        let keys = point.attributes.iter().map(|attribute| attribute.key.clone());
+        keys.collect::<Vec<_>>()
+    };
     let expected = [
         "http.request.method",
         "http.response.status_code",
@@ -202,7 +202,14 @@ fn numbers_are_cumulative_histograms_of_their_resource_with_the_conventions_boun
         "http.route",
         "error.type",
     ];
-    assert_eq!(keys, expected);
+    assert_eq!(keys(point), expected);
+    let without_code = ["http.request.method", "url.scheme", "http.route", "error.type"];
+    assert_eq!(keys(aborted), without_code);
+    let error = aborted.attributes[3]
+        .value
+        .as_ref()
+        .and_then(|value| value.value.clone());
+    assert_eq!(error, Some(Value::StringValue("aborted".to_owned())));
     assert_eq!(overflow.attributes[0].key, "otel.metric.overflow");
     assert!(
         of_all

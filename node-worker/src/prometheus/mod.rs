@@ -58,15 +58,15 @@ fn requests(page: &mut Page, numbers: &Numbers) {
 }
 
 fn series_labels(series: &SeriesAttributes) -> Vec<(&'static str, String)> {
-    let mut labels = vec![
-        ("http_request_method", series.method.to_owned()),
-        ("http_response_status_code", series.status.to_string()),
-        ("url_scheme", "http".to_owned()),
-    ];
+    let mut labels = vec![("http_request_method", series.method.to_owned())];
+    if let Some(code) = series.status.code() {
+        labels.push(("http_response_status_code", code.to_string()));
+    }
+    labels.push(("url_scheme", "http".to_owned()));
     if let Some(route) = &series.route {
         labels.push(("http_route", route.to_string()));
     }
-    if series.is_error() {
+    if series.status.is_failure() {
         labels.push(("error_type", series.status.to_string()));
     }
     labels

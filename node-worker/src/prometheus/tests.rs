@@ -39,6 +39,8 @@ fn the_page_has_the_numbers_that_go_over_otlp() {
     let page = page(&snapshot, &Counters::default(), &Health::default(), None);
     let series = "service_name=\"web\",http_request_method=\"GET\",http_response_status_code=\"503\",\
                   url_scheme=\"http\",http_route=\"/cart/{id}\",error_type=\"503\"";
+    let aborted = "service_name=\"web\",http_request_method=\"GET\",url_scheme=\"http\",http_route=\"/cart/{id}\",\
+                   error_type=\"aborted\"";
     for line in [
         format!("http_server_request_duration_seconds_bucket{{{series},le=\"0.005\"}} 1"),
         format!("http_server_request_duration_seconds_bucket{{{series},le=\"0.5\"}} 1"),
@@ -47,6 +49,7 @@ fn the_page_has_the_numbers_that_go_over_otlp() {
         format!("http_server_request_duration_seconds_bucket{{{series},le=\"+Inf\"}} 4"),
         format!("http_server_request_duration_seconds_sum{{{series}}} 61.403"),
         format!("http_server_request_duration_seconds_count{{{series}}} 4"),
+        format!("http_server_request_duration_seconds_count{{{aborted}}} 1"),
         "http_server_request_duration_seconds_count{service_name=\"web\",otel_metric_overflow=\"true\"} 1".to_owned(),
         "http_server_request_duration_seconds_count{otel_metric_overflow=\"true\"} 2".to_owned(),
     ] {

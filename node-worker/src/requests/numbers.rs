@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use shoalwatch_pipeline::{
     red::{Histogram, SeriesId},
-    request::{Method, RouteId, ServiceId},
+    request::{Method, RouteId, ServiceId, Status},
     routes::RouteTable,
     sli::ReportRow,
 };
@@ -59,7 +59,8 @@ pub(crate) struct SeriesAttributes {
     /// Absent: the path was not seen whole, or there were too many.
     pub(crate) route: Option<Box<str>>,
     pub(crate) method: &'static str,
-    pub(crate) status: u16,
+    /// Without a code there is no `http.response.status_code`; a failure's text is its `error.type`.
+    pub(crate) status: Status,
 }
 
 /// How full something bounded is.
@@ -68,13 +69,6 @@ pub(crate) struct Gauge {
     pub(crate) name: &'static str,
     pub(crate) used: usize,
     pub(crate) max: usize,
-}
-
-impl SeriesAttributes {
-    /// 5xx: the server's fault.
-    pub(crate) const fn is_error(&self) -> bool {
-        matches!(self.status, 500..=599)
-    }
 }
 
 impl Observer {
@@ -93,7 +87,7 @@ impl Observer {
                     let attributes = SeriesAttributes {
                         route,
                         method: Method::as_str(key.method),
-                        status: key.status.code(),
+                        status: key.status,
                     };
                     (key.service, Some(attributes))
                 }
@@ -166,7 +160,7 @@ pub(crate) mod tests {
     use shoalwatch_pipeline::{
         ids::IdSource,
         red::RedMetrics,
-        request::{Request, Status, Trace},
+        request::{Request, Trace},
     };
     use shoalwatch_protocols::trace_context::OtState;
 
@@ -189,14 +183,15 @@ pub(crate) mod tests {
         red.iter().next().map(|(_, histogram)| histogram.clone()).unwrap()
     }
 
-    /// A service with a series of its own and an overflow series, and the overflow series of all services.
+    /// A service with two series of its own, the second of aborted requests, and an overflow series; and the overflow series of all
+    /// services.
     pub(crate) fn example() -> Numbers {
         let mut resource = Resource::default();
         resource.set("service.name", "web");
-        let attributes = SeriesAttributes {
+        let cart = |status| SeriesAttributes {
             route: Some("/cart/{id}".into()),
             method: "GET",
-            status: 503,
+            status,
         };
         let series = |attributes, durations: &[u64]| Series {
             attributes,
@@ -207,7 +202,11 @@ pub(crate) mod tests {
             services: vec![ServiceNumbers {
                 resource: Arc::new(resource),
                 series: vec![
-                    series(Some(attributes), &[3_000_000, 700_000_000, 700_000_000, 60_000_000_000]),
+                    series(
+                        Status::new(503).map(cart),
+                        &[3_000_000, 700_000_000, 700_000_000, 60_000_000_000],
+                    ),
+                    series(Some(cart(Status::ABORTED)), &[2_000_000_000]),
                     series(None, &[1]),
                 ],
             }],

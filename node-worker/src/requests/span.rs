@@ -22,7 +22,7 @@ pub(super) fn span(
     threshold: Option<Threshold>,
 ) -> Span {
     let trace = &request.trace;
-    let failed = request.status.is_server_error();
+    let failed = request.status.is_failure();
     Span {
         trace_id: trace.trace_id.to_vec(),
         span_id: span_id.to_vec(),
@@ -82,11 +82,11 @@ fn trace_state(request: &Request<'_>, head: &RequestHead<'_>, threshold: Option<
 }
 
 fn attributes(request: &Request<'_>, head: &RequestHead<'_>, failed: bool) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        text("http.request.method", request.method.as_str()),
-        number("http.response.status_code", request.status.code().into()),
-        text("url.scheme", "http"),
-    ];
+    let mut attributes = vec![text("http.request.method", request.method.as_str())];
+    if let Some(code) = request.status.code() {
+        attributes.push(number("http.response.status_code", code.into()));
+    }
+    attributes.push(text("url.scheme", "http"));
     if request.method == Method::Other {
         attributes.push(text("http.request.method_original", head.method_name));
     }
@@ -101,7 +101,7 @@ fn attributes(request: &Request<'_>, head: &RequestHead<'_>, failed: bool) -> Ve
         attributes.push(text("network.protocol.version", version.as_str()));
     }
     if failed {
-        attributes.push(text("error.type", request.status.code().to_string()));
+        attributes.push(text("error.type", request.status.to_string()));
     }
     attributes
 }
@@ -142,7 +142,7 @@ mod tests {
             method: head.method,
             route: RouteId(1),
             template,
-            status: HttpStatus::new(status).unwrap(),
+            status: HttpStatus::recorded(status).unwrap(),
             trace: Trace::join(parent, head.tracestate.ot(), &mut IdSource::new([1, 2, 3, 4])),
         };
         span(&request, &head, [7; 8], threshold)
@@ -185,6 +185,15 @@ mod tests {
             expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
         );
         assert!(!format!("{span:?}").contains("4111"));
+    }
+
+    #[test]
+    fn an_aborted_request_is_an_error_without_a_status_code() {
+        let span = span_of("GET /x HTTP/1.1\r\n\r\n", "/x", 0, Some(Threshold::ALWAYS));
+        assert_eq!(span.status.clone().unwrap().code(), StatusCode::Error);
+        let attributes = attributes_of(&span);
+        assert!(attributes.contains(&("error.type".to_owned(), "aborted".to_owned())));
+        assert!(attributes.iter().all(|(key, _)| key != "http.response.status_code"));
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Traffic {
         if let Some(kind) = unjudged(&head) {
             return self.counters.one(kind);
         }
-        let Some(status) = Status::new(event.status) else {
+        let Some(status) = Status::recorded(event.status) else {
             return self.counters.losses.add(Loss::BadStatus, 1);
         };
         let mut template = std::mem::take(&mut self.template);

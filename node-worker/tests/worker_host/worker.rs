@@ -96,7 +96,7 @@ impl Worker {
         samples.map(value).sum()
     }
 
-    /// The counts of a service, as Prometheus would scrape them.
+    /// The counts of a service, as Prometheus would scrape them; status 0 where there was no answer.
     pub(crate) fn counts(&self, service: &str) -> Outcome<Counts> {
         let (_, page) = self.page("/metrics")?;
         let mut counts = Counts::new();
@@ -107,7 +107,7 @@ impl Worker {
         {
             if line.contains(&service) {
                 let route = label(line, "http_route").unwrap_or_default().to_owned();
-                let status = label(line, "http_response_status_code").unwrap_or_default().parse()?;
+                let status = label(line, "http_response_status_code").map_or(Ok(0), str::parse)?;
                 *counts.entry((route, status)).or_default() += value(line)?;
             }
         }

@@ -249,6 +249,7 @@ fn every_member_of_a_policy_changes_the_hash() {
         |policy| policy.rules[0].methods = BTreeSet::from(["GET".to_owned()]),
         |policy| policy.rules[0].status = BTreeSet::from([HttpStatus::Class(5)]),
         |policy| policy.rules[0].status = BTreeSet::from([HttpStatus::Code(5)]),
+        |policy| policy.rules[0].status = BTreeSet::from([HttpStatus::Aborted]),
         |policy| policy.rules[0].duration_at_least = Some(Duration::ZERO),
         |policy| policy.rules[0].duration_at_least = Some(Duration::from_nanos(1)),
         |policy| policy.rules[0].probability = probability("0"),
@@ -265,6 +266,7 @@ fn every_member_of_an_indicator_changes_the_hash() {
         |sli| sli.workload = "cart".to_owned(),
         |sli| sli.container = "app".to_owned(),
         |sli| sli.bad = BTreeSet::from([HttpStatus::Code(503)]),
+        |sli| sli.bad = BTreeSet::from([HttpStatus::Aborted]),
         |sli| sli.routes = BTreeSet::from(["/a".to_owned()]),
         |sli| sli.report_interval = Duration::from_secs(1),
     ];
@@ -298,16 +300,20 @@ fn probabilities_and_statuses_are_read_strictly() {
     }
     assert_eq!("5xx".parse(), Ok(HttpStatus::Class(5)));
     assert_eq!("503".parse(), Ok(HttpStatus::Code(503)));
-    for text in ["", "6xx", "0xx", "5XX", "99", "600", "5000", "abc", "5x", "+50"] {
+    assert_eq!("Aborted".parse(), Ok(HttpStatus::Aborted));
+    for text in [
+        "", "6xx", "0xx", "5XX", "99", "600", "5000", "abc", "5x", "+50", "aborted", "Aborted ",
+    ] {
         assert!(text.parse::<HttpStatus>().is_err(), "{text:?}");
     }
     assert_eq!(
-        (HttpStatus::Class(5).to_string(), HttpStatus::Code(404).to_string()),
-        ("5xx".into(), "404".into())
+        [HttpStatus::Class(5), HttpStatus::Code(404), HttpStatus::Aborted].map(|status| status.to_string()),
+        ["5xx", "404", "Aborted"]
     );
     assert!(
         HttpStatus::Class(5).matches(503) && !HttpStatus::Class(5).matches(404) && HttpStatus::Code(404).matches(404)
     );
+    assert!((0..=u16::MAX).all(|code| !HttpStatus::Aborted.matches(code)));
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {

@@ -256,11 +256,14 @@ pub mod route_match {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusMatcher {
-    #[prost(oneof = "status_matcher::Match", tags = "1, 2")]
+    #[prost(oneof = "status_matcher::Match", tags = "1, 2, 3")]
     pub r#match: ::core::option::Option<status_matcher::Match>,
 }
 /// Nested message and enum types in `StatusMatcher`.
 pub mod status_matcher {
+    /// Connection closed, or process ended, after a whole request and without an answer. It has no code and no class.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Aborted {}
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Match {
         /// 100 to 599
@@ -269,6 +272,8 @@ pub mod status_matcher {
         /// 1 to 5
         #[prost(uint32, tag = "2")]
         Class(u32),
+        #[prost(message, tag = "3")]
+        Aborted(Aborted),
     }
 }
 /// Per node.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::request::tests::{request, status};
+use crate::request::tests::request;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ type Seen = (u32, u32, Method, u16, u64);
 
 fn recorded(seen: &Seen) -> Request<'static> {
     let (service, route, method, code, duration) = *seen;
-    let (service, route, status) = (ServiceId(service), RouteId(route), status(code));
+    let (service, route, status) = (ServiceId(service), RouteId(route), Status::recorded(code).unwrap());
     Request {
         service,
         route,
@@ -30,7 +30,8 @@ fn record_all(seen: &[Seen], limits: RedLimits) -> RedMetrics {
 fn requests() -> impl Strategy<Value = Vec<Seen>> {
     let method = prop::sample::select(&[Method::Get, Method::Post][..]);
     let duration = prop_oneof![0..20_000_000_000u64, prop::sample::select(&BOUNDS_NS[..])];
-    prop::collection::vec((0u32..4, 0u32..4, method, 200u16..203, duration), 0..120)
+    let status = prop::sample::select(&[0u16, 200, 503][..]);
+    prop::collection::vec((0u32..4, 0u32..4, method, status, duration), 0..120)
 }
 
 fn sum<'a>(series: impl Iterator<Item = (SeriesId, &'a Histogram)>) -> (u64, f64) {

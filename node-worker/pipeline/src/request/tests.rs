@@ -56,6 +56,28 @@ fn explicit_randomness_beats_the_trace_id() {
 }
 
 #[test]
+fn the_kernel_records_codes_and_zero_for_what_was_aborted() {
+    for recorded in 0..=u16::MAX {
+        let expected = matches!(recorded, 0 | 100..=999);
+        let status = Status::recorded(recorded);
+        assert_eq!(status.is_some(), expected, "{recorded}");
+        let Some(status) = status else { continue };
+        assert_eq!(status.is_aborted(), recorded == 0);
+        assert_eq!(status.code(), (recorded > 0).then_some(recorded));
+        assert_eq!(status.is_failure(), matches!(recorded, 0 | 500..=599), "{recorded}");
+    }
+    assert_eq!(Status::new(0), None, "no answer has the code 0");
+}
+
+#[test]
+fn a_status_is_displayed_as_its_code_or_as_aborted() {
+    assert_eq!(
+        [status(503), Status::ABORTED].map(|status| status.to_string()),
+        ["503", "aborted"]
+    );
+}
+
+#[test]
 fn a_clock_that_goes_backwards_gives_no_negative_duration() {
     assert_eq!(Request { end_ns: 0, ..request() }.duration_ns(), 0);
 }

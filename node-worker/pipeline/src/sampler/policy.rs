@@ -44,6 +44,8 @@ pub struct RuleSpec {
     pub codes: Vec<u32>,
     /// Status classes, 5 for 5xx; one of them is the answer's.
     pub classes: Vec<u32>,
+    /// Requests without an answer. With codes or classes: either. Without all three the rule is for every status, these included.
+    pub aborted: bool,
     /// In nanoseconds.
     pub duration_at_least_ns: u64,
     /// Of what the rule matches.
@@ -68,7 +70,7 @@ pub enum BadPolicy {
         method: String,
     },
     /// A status that HTTP does not have.
-    #[error("rules[{rule}].match.status: write a code from 100 to 599 or a class from 1xx to 5xx")]
+    #[error("rules[{rule}].match.status: write a code from 100 to 599, a class from 1xx to 5xx, or Aborted")]
     Status {
         /// The rule's name.
         rule: String,
@@ -205,6 +207,9 @@ fn methods(spec: &RuleSpec) -> Result<Option<MethodSet>, BadPolicy> {
 
 fn statuses(spec: &RuleSpec) -> Result<Option<StatusSet>, BadStatus> {
     let mut set = StatusSet::EMPTY;
+    if spec.aborted {
+        set.add_aborted();
+    }
     for code in &spec.codes {
         set.add_code(*code)?;
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::matching::RoutePattern;
 use crate::request::tests::{request, status};
-use crate::request::{Method, Trace};
+use crate::request::{Method, Status, Trace};
 use proptest::prelude::*;
 use shoalwatch_protocols::trace_context::{OtState, Randomness};
 
@@ -26,6 +26,7 @@ fn rule(name: &str, keep: &str) -> RuleSpec {
         methods: Vec::new(),
         codes: Vec::new(),
         classes: Vec::new(),
+        aborted: false,
         duration_at_least_ns: 0,
         probability: probability(keep),
     }
@@ -199,6 +200,34 @@ fn a_callers_decision_beats_a_probability_but_not_zero() {
 }
 
 #[test]
+fn an_aborted_request_has_no_code_and_no_class_but_a_name() {
+    let aborted = Request {
+        status: Status::ABORTED,
+        ..request()
+    };
+    let every_class = RuleSpec {
+        classes: vec![1, 2, 3, 4, 5],
+        ..rule("answered", "1")
+    };
+    let named = RuleSpec {
+        aborted: true,
+        ..rule("aborted", "1")
+    };
+    let rules = spec("0", vec![every_class, named, rule("any", "1")]);
+    assert_eq!(decide(&rules, &aborted).rule, Some(1));
+    assert_eq!(decide(&rules, &request()).rule, Some(0));
+    let outside = Request {
+        status: status(600),
+        ..request()
+    };
+    assert_eq!(
+        decide(&rules, &outside).rule,
+        Some(2),
+        "a name is not for codes that no class has"
+    );
+}
+
+#[test]
 fn a_policy_that_ignores_its_caller_decides_by_probability() {
     let ignoring = |probability| PolicySpec {
         parent: Parent::Ignore,
@@ -335,8 +364,11 @@ fn an_edited_policy_does_not_give_a_new_burst() {
 
 /// Rules as the documentation says them, read from the spec without compiling it.
 fn naive_rule(spec: &PolicySpec, request: &Request<'_>) -> Option<usize> {
-    let code = u32::from(request.status.code());
-    let any_status = |rule: &RuleSpec| rule.codes.is_empty() && rule.classes.is_empty();
+    let named = |rule: &RuleSpec| match request.status.code() {
+        Some(code) => rule.codes.contains(&code.into()) || rule.classes.contains(&(u32::from(code) / 100)),
+        None => rule.aborted,
+    };
+    let any_status = |rule: &RuleSpec| rule.codes.is_empty() && rule.classes.is_empty() && !rule.aborted;
     spec.rules.iter().position(|rule| {
         let route = match &rule.route {
             None => true,
@@ -344,7 +376,7 @@ fn naive_rule(spec: &PolicySpec, request: &Request<'_>) -> Option<usize> {
             Some(RoutePattern::Prefix(route)) => request.template.get(..route.len()) == Some(route),
         };
         let method = rule.methods.is_empty() || rule.methods.iter().any(|name| name == request.method.as_str());
-        let status = any_status(rule) || rule.codes.contains(&code) || rule.classes.contains(&(code / 100));
+        let status = any_status(rule) || named(rule);
         route && method && status && u128::from(request.end_ns - request.start_ns) >= rule.duration_at_least_ns.into()
     })
 }
@@ -361,25 +393,19 @@ fn any_rule() -> impl Strategy<Value = RuleSpec> {
     });
     let methods = prop::sample::subsequence(&Method::ALL[..], 0..=2);
     let codes = prop::collection::vec(prop::sample::select(&[200u32, 404, 503][..]), 0..2);
-    (
-        prop::option::of(pattern),
-        methods,
-        codes,
-        prop::collection::vec(1u32..=5, 0..2),
-        0u64..4,
-        0.0..=1.0f64,
+    let statuses = (codes, prop::collection::vec(1u32..=5, 0..2), any::<bool>());
+    (prop::option::of(pattern), methods, statuses, 0u64..4, 0.0..=1.0f64).prop_map(
+        |(route, methods, (codes, classes, aborted), duration_at_least_ns, keep)| RuleSpec {
+            name: String::new(),
+            route,
+            methods: methods.iter().map(|method| method.as_str().to_owned()).collect(),
+            codes,
+            classes,
+            aborted,
+            duration_at_least_ns,
+            probability: Probability::from_f64(keep).unwrap(),
+        },
     )
-        .prop_map(
-            |(route, methods, codes, classes, duration_at_least_ns, keep)| RuleSpec {
-                name: String::new(),
-                route,
-                methods: methods.iter().map(|method| method.as_str().to_owned()).collect(),
-                codes,
-                classes,
-                duration_at_least_ns,
-                probability: Probability::from_f64(keep).unwrap(),
-            },
-        )
 }
 
 proptest! {
@@ -388,12 +414,13 @@ proptest! {
         rules in prop::collection::vec(any_rule(), 0..8),
         method in prop::sample::select(&Method::ALL[..]),
         template in prop::sample::select(&ROUTES[..]),
-        code in prop::sample::select(&[200u16, 201, 404, 500, 503][..]),
+        recorded in prop::sample::select(&[0u16, 200, 201, 404, 500, 503][..]),
         duration in 0u64..5,
         bits: u64,
     ) {
         let spec = spec("0.5", rules);
-        let request = Request { method, template, status: status(code), start_ns: 7, end_ns: 7 + duration, ..request() };
+        let status = Status::recorded(recorded).unwrap();
+        let request = Request { method, template, status, start_ns: 7, end_ns: 7 + duration, ..request() };
         let randomness = Randomness::from_low_bits(bits);
         let judgement = Policy::compile(&spec)?.decide(&request, randomness, None);
         prop_assert_eq!(judgement.rule, naive_rule(&spec, &request));

@@ -9,6 +9,7 @@ const REVISIONS: [&str; 3] = ["r1", "r2", "r3"];
 fn definition(id: &str) -> SliDefinition {
     let mut bad = StatusSet::EMPTY;
     bad.add_class(5).unwrap();
+    bad.add_aborted();
     SliDefinition {
         id: id.into(),
         bad,
@@ -56,6 +57,27 @@ fn answers_are_good_or_bad_by_status_and_counted_for_the_right_routes_only() {
     assert_eq!(
         report.rows.iter().map(|row| (row.good, row.bad)).collect::<Vec<_>>(),
         [(2, 1)]
+    );
+}
+
+#[test]
+fn an_aborted_request_is_bad_where_the_definition_names_it_and_good_elsewhere() {
+    let mut only_5xx = StatusSet::EMPTY;
+    only_5xx.add_class(5).unwrap();
+    let mut counters = SliCounters::new(SliLimits::default());
+    let b = SliDefinition {
+        bad: only_5xx,
+        ..definition("b")
+    };
+    counters.configure([definition("a"), b]);
+    let aborted = Request {
+        status: Status::ABORTED,
+        ..request()
+    };
+    let rows = SLIS.map(|sli| counters.row(sli, "r1").unwrap());
+    assert_eq!(
+        rows.map(|row| counters.record(row, PodId(1), &aborted)),
+        [Counted::Bad, Counted::Good]
     );
 }
 
@@ -199,7 +221,7 @@ fn short_reports_give_every_row_its_turn() {
 /// What happens to a worker, its stream and the operator behind it.
 #[derive(Debug, Clone)]
 enum Step {
-    Answer {
+    Finish {
         sli: usize,
         revision: usize,
         status: Status,
@@ -223,8 +245,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..2usize, 0..3usize, prop::sample::select(&[200u16, 503][..]))
-            .prop_map(|(sli, revision, code)| Step::Answer { sli, revision, status: status(code) }),
+        6 => (0..2usize, 0..3usize, prop::sample::select(vec![status(200), status(503), Status::ABORTED]))
+            .prop_map(|(sli, revision, status)| Step::Finish { sli, revision, status }),
         1 => (0..2usize, 0..3usize, 0u64..9).prop_map(|(sli, revision, lost)| Step::Lose { sli, revision, lost }),
         1 => prop::sample::subsequence(vec![0, 1], 0..=2).prop_map(|in_force| Step::Configure { in_force }),
         4 => Just(Step::Report),
@@ -285,9 +307,9 @@ impl World {
 
     fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Answer { sli, revision, status } => {
+            Step::Finish { sli, revision, status } => {
                 if let Some((id, truth)) = self.row(sli, revision) {
-                    truth[usize::from(status.is_server_error())] += 1;
+                    truth[usize::from(status.is_failure())] += 1;
                     self.counters.record(id, PodId(1), &Request { status, ..request() });
                 }
             }

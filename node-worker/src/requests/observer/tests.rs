@@ -48,6 +48,40 @@ fn the_target_of_an_sli_is_measured_without_a_policy_and_gives_no_span() {
 }
 
 #[test]
+fn a_request_without_an_answer_is_aborted_wherever_it_is_told() {
+    let mut node = Node::new(
+        "{policies: [{id: shop/all, namespace: shop, probability: 0,
+            rules: [{name: answered, status: [1xx, 2xx, 3xx, 4xx, 5xx], probability: 0},
+                {name: aborted, status: [Aborted], probability: 1}]}],
+          slis: [{id: s, namespace: shop, workload: checkout, bad: [5xx, Aborted]}]}",
+    );
+    node.pod(&["app"], &[]);
+    let tgid = node.exec('a');
+    node.get(tgid, 200);
+    assert_eq!((node.sli(), node.spans()), ((1, 0, 0, 1), 0));
+    node.get(tgid, 0);
+    assert_eq!((node.sli(), node.spans()), ((1, 1, 0, 1), 1));
+    let expected = BTreeMap::from([(cart("app", 200), 1), (cart("app", 0), 1)]);
+    assert_eq!(node.counts(), expected);
+    let services = node.numbers().services;
+    let aborted = services.iter().flat_map(|service| &service.series).find(|series| {
+        let attributes = series.attributes.as_ref();
+        attributes.is_some_and(|attributes| attributes.status.is_aborted())
+    });
+    // From the request's first byte to the close, as the fake kernel tells them.
+    assert_eq!(aborted.map(|series| series.histogram.sum_seconds()), Some(1e-6));
+}
+
+#[test]
+fn an_aborted_request_is_good_for_an_sli_that_does_not_name_it() {
+    let mut node = Node::new(SLI);
+    node.pod(&["app"], &[]);
+    let tgid = node.exec('a');
+    node.get(tgid, 0);
+    assert_eq!(node.sli(), (1, 0, 0, 1));
+}
+
+#[test]
 fn the_first_answers_of_a_pod_that_nobody_knows_yet_wait_for_it() {
     let mut node = Node::new(SLI);
     let tgid = node.exec('a');

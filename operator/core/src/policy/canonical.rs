@@ -116,6 +116,7 @@ impl Canonical for HttpStatus {
         let (kind, value) = match *self {
             Self::Code(code) => (0_u64, u64::from(code)),
             Self::Class(class) => (1, u64::from(class)),
+            Self::Aborted => (2, 0),
         };
         kind.write(out);
         value.write(out);

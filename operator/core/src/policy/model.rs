@@ -13,8 +13,8 @@ pub enum ValueError {
     /// Not a decimal in [0, 1].
     #[error("`{0}` is not a probability: write a decimal from \"0\" to \"1\", such as \"0.01\"")]
     Probability(String),
-    /// Neither a code nor a class.
-    #[error("`{0}` is not a status: write a code such as \"503\" or a class such as \"5xx\"")]
+    /// Neither a code nor a class nor `Aborted`.
+    #[error("`{0}` is not a status: write a code such as \"503\", a class such as \"5xx\", or Aborted")]
     Status(String),
 }
 
@@ -43,22 +43,25 @@ impl FromStr for Probability {
     }
 }
 
-/// An HTTP status, or a class of them.
+/// An HTTP status, a class of them, or that there was none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HttpStatus {
     /// 100 to 599.
     Code(u16),
     /// 1 to 5: `5` is `5xx`.
     Class(u8),
+    /// The connection was closed, or the process ended, after a whole request and without an answer. No code and no class means it.
+    Aborted,
 }
 
 impl HttpStatus {
-    /// Whether `code` is meant.
+    /// Whether an answer with `code` is meant.
     #[must_use]
     pub fn matches(self, code: u16) -> bool {
         match self {
             Self::Code(own) => own == code,
             Self::Class(class) => code / 100 == u16::from(class),
+            Self::Aborted => false,
         }
     }
 }
@@ -69,6 +72,7 @@ impl FromStr for HttpStatus {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = || ValueError::Status(text.to_owned());
         match text.as_bytes() {
+            b"Aborted" => Ok(Self::Aborted),
             [class @ b'1'..=b'5', b'x', b'x'] => Ok(Self::Class(class - b'0')),
             [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'] => text.parse().map(Self::Code).or(Err(refused())),
             _ => Err(refused()),
@@ -81,6 +85,7 @@ impl fmt::Display for HttpStatus {
         match self {
             Self::Code(code) => write!(formatter, "{code}"),
             Self::Class(class) => write!(formatter, "{class}xx"),
+            Self::Aborted => formatter.write_str("Aborted"),
         }
     }
 }

@@ -48,6 +48,7 @@ fn status(status: HttpStatus) -> config::StatusMatcher {
     match status {
         HttpStatus::Code(code) => config::StatusMatcher::Code(code),
         HttpStatus::Class(class) => config::StatusMatcher::Class(class),
+        HttpStatus::Aborted => config::StatusMatcher::Aborted,
     }
 }
 

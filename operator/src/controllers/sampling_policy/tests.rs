@@ -268,7 +268,7 @@ fn what_the_schema_cannot_refuse_is_refused_here() {
             "spec.rules[0].match.route",
         ),
         (
-            rule(json!({"status": ["5xx", "999"]})),
+            rule(json!({"status": ["Aborted", "999"]})),
             "InvalidValue",
             "spec.rules[0].match.status[1]",
         ),
@@ -331,7 +331,7 @@ fn a_policy_arrives_at_the_nodes_as_it_was_written() {
     let spec = json!({
         "selector": {"matchLabels": {"app": "checkout"}, "matchExpressions": [{"key": "tier", "operator": "Exists"}]},
         "probability": "0.25",
-        "rules": [{"name": "slow", "match": {"route": {"prefix": "/pay"}, "method": ["POST"], "status": ["5xx", "404"],
+        "rules": [{"name": "slow", "match": {"route": {"prefix": "/pay"}, "method": ["POST"], "status": ["Aborted", "5xx", "404"],
             "durationAtLeast": "800ms"}, "probability": "1"}],
         "limit": {"tracesPerSecond": 100},
         "parent": "Ignore",
@@ -347,7 +347,7 @@ fn a_policy_arrives_at_the_nodes_as_it_was_written() {
             "selector": {"matchLabels": {"app": "checkout"},
                 "matchExpressions": [{"key": "tier", "operator": "Exists"}]},
             "probability": 0.25,
-            "rules": [{"name": "slow", "route": {"prefix": "/pay"}, "methods": ["POST"], "status": ["404", "5xx"],
+            "rules": [{"name": "slow", "route": {"prefix": "/pay"}, "methods": ["POST"], "status": ["404", "5xx", "Aborted"],
                 "durationAtLeastNs": 800_000_000, "probability": 1.0}],
             "limit": {"tracesPerSecond": 100, "burst": 100},
             "honourParent": false, "dryRun": true,

@@ -94,6 +94,7 @@ pub(crate) fn http_status(status: StatusMatcher) -> HttpStatus {
     match status {
         StatusMatcher::Code(code) => HttpStatus::Code(code),
         StatusMatcher::Class(class) => HttpStatus::Class(class),
+        StatusMatcher::Aborted => HttpStatus::Aborted,
     }
 }
 

@@ -174,7 +174,7 @@ impl Node {
         self.observer.numbers(self.now)
     }
 
-    /// (container, route, status) → requests.
+    /// (container, route, status or 0 for aborted) → requests.
     pub(super) fn counts(&self) -> BTreeMap<(String, String, u16), u64> {
         let mut counts = BTreeMap::new();
         for service in self.numbers().services {
@@ -187,6 +187,7 @@ impl Node {
                 let Some(SeriesAttributes { route, status, .. }) = series.attributes else {
                     continue;
                 };
+                let status = status.code().unwrap_or(0);
                 let key = (container.clone(), route.unwrap_or_default().into_string(), status);
                 *counts.entry(key).or_default() += series.histogram.count();
             }

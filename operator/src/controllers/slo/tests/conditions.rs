@@ -121,6 +121,26 @@ fn a_spec_that_makes_no_sense_is_refused_with_the_field_and_the_last_good_one_st
 }
 
 #[test]
+fn failures_and_aborted_requests_are_bad_unless_the_spec_says_otherwise() {
+    let mut shop = Shop::open(json!({}));
+    let mut measured = |generation, spec| {
+        shop.write_slo("checkout", generation, spec);
+        shop.pass(1);
+        assert_eq!(shop.condition("checkout", "Accepted").0, "True");
+        let slis = shop.slos.slis();
+        let bad: Vec<_> = slis[0].bad.iter().map(ToString::to_string).collect();
+        (bad, shop.slos.known[&name("checkout")].status.indicator.clone())
+    };
+    let (bad, column) = measured(2, json!({}));
+    assert_eq!(
+        (bad, column.as_deref()),
+        (vec!["5xx".to_owned(), "Aborted".to_owned()], Some("http 5xx,Aborted"))
+    );
+    let (bad, column) = measured(3, json!({"indicator": {"http": {"bad": ["5xx"]}}}));
+    assert_eq!((bad, column.as_deref()), (vec!["5xx".to_owned()], Some("http 5xx")));
+}
+
+#[test]
 fn what_the_schema_cannot_refuse_is_refused_here() {
     let tier = |percent: &str, long: &str, short: &str| json!([{"name": "page", "severity": "Page", "budgetPercent": percent, "long": long, "short": short}]);
     let cases = [
