@@ -69,7 +69,7 @@ fn name(request: &Request<'_>) -> String {
 
 /// What the caller said, with the threshold of this decision.
 fn trace_state(request: &Request<'_>, head: &RequestHead<'_>, threshold: Option<Threshold>) -> String {
-    let mut state = String::new();
+    let mut state = Vec::new();
     let ot = OtState {
         th: threshold,
         rv: request.trace.ot.rv,
@@ -78,7 +78,7 @@ fn trace_state(request: &Request<'_>, head: &RequestHead<'_>, threshold: Option<
         Some(_) => head.tracestate.write_with(ot, &mut state),
         None => shoalwatch_protocols::trace_context::TraceStateLines::default().write_with(ot, &mut state),
     }
-    state
+    String::from_utf8_lossy(&state).into_owned()
 }
 
 fn attributes(request: &Request<'_>, head: &RequestHead<'_>, failed: bool) -> Vec<KeyValue> {
