@@ -6,7 +6,7 @@ use crate::{
     loss::{Loss, LossCounters},
     otlp::wire,
 };
-use grouped::{Batch, SPANS};
+use grouped::{Batch, HEADS, SPANS};
 use std::{collections::VecDeque, sync::Arc};
 
 /// Bounds of a [`SpanQueue`].
@@ -96,22 +96,22 @@ impl SpanQueue {
 
     fn append(&mut self, resource: &Arc<[u8]>, now_ns: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         self.span.clear();
-        wire::message(&mut self.span, SPANS, write);
-        let (limits, scope, length) = (self.limits, self.scope.len(), self.span.len());
-        let cost_in = |batch: &Batch| batch.cost_of(resource, scope, length);
-        let last = self
-            .waiting
-            .back()
-            .filter(|last| last.spans() < limits.batch && last.cost() + cost_in(last) <= limits.batch_bytes);
-        let cost = last.map_or_else(|| Batch::first_cost(resource, scope, length), cost_in);
+        write(&mut self.span);
+        let (limits, length) = (self.limits, wire::bytes_length(SPANS, self.span.len()));
+        let first = resource.len() + self.scope.len() + HEADS + length;
+        let last = self.waiting.back().filter(|last| last.spans() < limits.batch);
+        let group = last.and_then(|last| last.group(resource));
+        let cost = if group.is_some() { length } else { first };
+        let fits = last.is_some_and(|last| last.cost() + cost <= limits.batch_bytes);
+        let (group, cost) = if fits { (group, cost) } else { (None, first) };
         if self.spans > 0 && self.bytes + cost > limits.capacity_bytes {
             return false;
         }
-        if last.is_none() {
+        if !fits {
             self.waiting.push_back(self.spare.pop().unwrap_or_default());
         }
         if let Some(batch) = self.waiting.back_mut() {
-            batch.push(resource, &self.span, cost, now_ns);
+            batch.push(&self.span, resource, group, cost, now_ns);
         }
         self.spans += 1;
         self.bytes += cost;

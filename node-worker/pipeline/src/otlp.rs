@@ -1,8 +1,8 @@
 //! OTLP messages, written by hand in Protocol Buffers' wire format (opentelemetry-proto, version 1.10).
 //!
 //! Everything is appended to the caller's buffer, which keeps its capacity: once it is large enough, nothing is allocated. The
-//! structs of the crate `opentelemetry-proto` say in tests what the bytes must mean; at run time they would cost some thirty
-//! allocations for each span.
+//! structs of the crate `opentelemetry-proto` say in tests what the bytes must mean; at run time they would cost some two
+//! dozen allocations for each span.
 
 mod attribute;
 mod span;

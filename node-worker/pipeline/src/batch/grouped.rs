@@ -14,7 +14,7 @@ const SCOPE_SPANS: u32 = 2;
 /// `ExportTraceServiceRequest.resource_spans`
 const RESOURCE_SPANS: u32 = 1;
 /// What the heads of a group's four messages take at most: a tag and the length of up to 2^35 bytes each.
-const HEADS: usize = 4 * (1 + 5);
+pub(super) const HEADS: usize = 4 * (1 + 5);
 
 /// Spans lie in the order in which they came; each resource knows its own.
 #[derive(Debug, Default)]
@@ -62,21 +62,8 @@ impl Batch {
         self.oldest_ns
     }
 
-    /// By how much a span of `length` bytes lets the message grow.
-    pub(super) fn cost_of(&self, resource: &Arc<[u8]>, scope: usize, length: usize) -> usize {
-        match self.group(resource) {
-            Some(_) => length,
-            None => Self::first_cost(resource, scope, length),
-        }
-    }
-
-    /// The same for a resource's first span.
-    pub(super) fn first_cost(resource: &Arc<[u8]>, scope: usize, length: usize) -> usize {
-        resource.len() + scope + HEADS + length
-    }
-
-    /// Spans of one resource mostly come one after the other.
-    fn group(&self, resource: &Arc<[u8]>) -> Option<usize> {
+    /// The number of a resource that has spans here already. Those of one resource mostly come one after the other.
+    pub(super) fn group(&self, resource: &Arc<[u8]>) -> Option<usize> {
         let last = self.runs.last()?.group;
         if Arc::ptr_eq(&self.groups[last].resource, resource) {
             return Some(last);
@@ -84,15 +71,16 @@ impl Batch {
         self.places.get(&address(resource)).copied()
     }
 
-    pub(super) fn push(&mut self, resource: &Arc<[u8]>, span: &[u8], cost: usize, now_ns: u64) {
+    /// `group` is the resource's number. The message grows by `cost`.
+    pub(super) fn push(&mut self, span: &[u8], resource: &Arc<[u8]>, group: Option<usize>, cost: usize, now_ns: u64) {
         if self.spans == 0 {
             self.oldest_ns = now_ns;
         }
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(span);
+        wire::bytes(&mut self.bytes, SPANS, span);
         self.spans += 1;
         self.cost += cost;
-        match self.group(resource) {
+        match group {
             Some(group) => self.lengthen(group, start..self.bytes.len()),
             None => self.open(resource, start..self.bytes.len()),
         }

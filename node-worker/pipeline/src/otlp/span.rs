@@ -114,7 +114,8 @@ impl ServerSpan<'_> {
     }
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "keys are constants, as in `wire`")]
+#[inline(always)]
 fn attribute(out: &mut Vec<u8>, key: &str, value: &str) {
     text(out, field::ATTRIBUTES, key, value);
 }
@@ -156,6 +157,9 @@ fn digits(status: Status, out: &mut Vec<u8>) {
 /// A path may be any bytes, a string in Protocol Buffers must be UTF-8: what is none becomes U+FFFD, as in
 /// [`String::from_utf8_lossy`].
 fn lossy(bytes: &[u8], out: &mut Vec<u8>) {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     for chunk in bytes.utf8_chunks() {
         out.extend_from_slice(chunk.valid().as_bytes());
         if !chunk.invalid().is_empty() {

@@ -1,6 +1,10 @@
 //! Protocol Buffers' wire format (protobuf.dev, "Encoding").
 //!
 //! A field is written even if it has its type's default value: whether that says something is the caller's to know.
+#![expect(
+    clippy::inline_always,
+    reason = "fields and keys are constants where they are used: a fifth of a span's time goes where the compiler does not see it"
+)]
 
 /// A varint of 64 bits has ten bytes at most.
 const MAX_VARINT: usize = 10;
@@ -15,82 +19,96 @@ enum WireType {
 }
 
 /// Appends a whole number, an enumeration or a boolean.
-#[inline]
+#[inline(always)]
 pub fn varint(out: &mut Vec<u8>, field: u32, value: u64) {
-    tag(out, field, WireType::Varint);
-    put_varint(out, value);
+    put_two(out, tag(field, WireType::Varint), value);
 }
 
 /// Appends a `fixed64`.
-#[inline]
+#[inline(always)]
 pub fn fixed64(out: &mut Vec<u8>, field: u32, value: u64) {
-    tag(out, field, WireType::I64);
+    put_varint(out, tag(field, WireType::I64));
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 /// Appends a `fixed32`.
-#[inline]
+#[inline(always)]
 pub fn fixed32(out: &mut Vec<u8>, field: u32, value: u32) {
-    tag(out, field, WireType::I32);
+    put_varint(out, tag(field, WireType::I32));
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 /// Appends a `double`.
-#[inline]
+#[inline(always)]
 pub fn double(out: &mut Vec<u8>, field: u32, value: f64) {
     fixed64(out, field, value.to_bits());
 }
 
 /// Appends a string, bytes, or a message that is written already.
-#[inline]
+#[inline(always)]
 pub fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     head(out, field, value.len());
     out.extend_from_slice(value);
 }
 
 /// Appends what stands in front of a message of `length` bytes.
-#[inline]
+#[inline(always)]
 pub fn head(out: &mut Vec<u8>, field: u32, length: usize) {
-    tag(out, field, WireType::Len);
-    put_varint(out, length as u64);
+    put_two(out, tag(field, WireType::Len), length as u64);
 }
 
 /// Appends a message, or a string that is made on the spot.
 ///
 /// One byte is left for its length, which is enough for nearly all; a content from 128 bytes is moved up behind a longer one.
-#[inline]
+#[inline(always)]
 pub fn message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
-    tag(out, field, WireType::Len);
-    let start = out.len() + 1;
-    out.push(0);
+    head(out, field, 0);
+    let start = out.len();
     content(out);
-    match u8::try_from(out.len() - start) {
-        Ok(short @ 0..=0x7f) => out[start - 1] = short,
-        _ => make_room(out, start),
+    match short((out.len() - start) as u64) {
+        Some(length) => out[start - 1] = length,
+        None => make_room(out, start),
     }
 }
 
 /// How many bytes [`bytes`] appends for a value of this length.
 #[must_use]
 pub const fn bytes_length(field: u32, length: usize) -> usize {
-    varint_length((field << 3) as u64) + varint_length(length as u64) + length
+    varint_length(tag(field, WireType::Len)) + varint_length(length as u64) + length
 }
 
 const fn varint_length(value: u64) -> usize {
-    let bits = u64::BITS - (value | 1).leading_zeros();
+    if value < 0x80 {
+        return 1;
+    }
+    let bits = u64::BITS - value.leading_zeros();
     bits.div_ceil(7) as usize
 }
 
-#[inline]
-fn tag(out: &mut Vec<u8>, field: u32, wire_type: WireType) {
-    put_varint(out, u64::from(field << 3 | wire_type as u32));
+const fn tag(field: u32, wire_type: WireType) -> u64 {
+    (field << 3 | wire_type as u32) as u64
 }
 
-#[inline]
+/// A value whose varint is one byte: nearly all tags and lengths.
+#[inline(always)]
+const fn short(value: u64) -> Option<u8> {
+    if value < 0x80 { Some((value & 0x7f) as u8) } else { None }
+}
+
+#[inline(always)]
+fn put_two(out: &mut Vec<u8>, first: u64, second: u64) {
+    if let (Some(first), Some(second)) = (short(first), short(second)) {
+        return out.extend_from_slice(&[first, second]);
+    }
+    put_varint(out, first);
+    put_varint(out, second);
+}
+
+#[inline(always)]
 fn put_varint(out: &mut Vec<u8>, value: u64) {
-    match u8::try_from(value) {
-        Ok(short @ 0..=0x7f) => out.push(short),
-        _ => out.extend_from_slice(&varint_bytes(value)[..varint_length(value)]),
+    match short(value) {
+        Some(short) => out.push(short),
+        None => out.extend_from_slice(&varint_bytes(value)[..varint_length(value)]),
     }
 }
 
