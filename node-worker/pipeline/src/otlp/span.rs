@@ -109,7 +109,9 @@ impl ServerSpan<'_> {
             attribute(out, "network.protocol.version", version.as_str());
         }
         if request.status.is_server_error() {
-            written_text(out, field::ATTRIBUTES, "error.type", |out| digits(request.status, out));
+            written_text(out, field::ATTRIBUTES, "error.type", |out| {
+                error_type(request.status, out);
+            });
         }
     }
 }
@@ -148,8 +150,8 @@ const fn flags(has_parent: bool) -> u32 {
     SAMPLED | CONTEXT_HAS_IS_REMOTE | remote
 }
 
-/// A status has three digits.
-fn digits(status: Status, out: &mut Vec<u8>) {
+/// The code, which has three digits.
+fn error_type(status: Status, out: &mut Vec<u8>) {
     let code = status.code();
     out.extend([code / 100, code / 10 % 10, code % 10].map(|digit| b'0' + (digit & 0xf) as u8));
 }
