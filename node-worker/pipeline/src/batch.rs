@@ -1,113 +1,185 @@
-//! A bounded buffer between the decision to keep a span and its export.
+//! Bounded batches of written spans between the decision to keep them and their export.
 
-use crate::loss::{Loss, LossCounters};
-use std::collections::VecDeque;
+mod grouped;
 
-/// Bounds of a [`BatchBuffer`].
+use crate::{
+    loss::{Loss, LossCounters},
+    otlp::wire,
+};
+use grouped::{Batch, HEADS, SPANS};
+use std::{collections::VecDeque, sync::Arc};
+
+/// Bounds of a [`SpanQueue`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Items that wait at most; what comes then is lost.
+    /// Spans that wait at most; what comes then is lost.
     pub capacity: usize,
-    /// Items of a batch at most; as many make a batch due.
+    /// Bytes that wait at most, in messages.
+    pub capacity_bytes: usize,
+    /// Spans of a batch at most; as many make a batch due.
     pub batch: usize,
-    /// Nanoseconds after which an item makes a batch due.
+    /// Bytes of a batch's message at most; a span that has no room left makes a batch due. A span that is larger travels alone.
+    pub batch_bytes: usize,
+    /// Nanoseconds after which a span makes a batch due.
     pub max_age_ns: u64,
 }
 
 impl Default for BatchLimits {
-    /// The defaults of OpenTelemetry's batch span processor for sizes (2048 and 512), and one second instead of its five: a policy's
-    /// effect should be seen soon.
+    /// The defaults of OpenTelemetry's batch span processor for numbers (2048 and 512), and one second instead of its five: a
+    /// policy's effect should be seen soon. A receiver's default maximum is 4 MiB (gRPC): a message stays at an eighth of it, which
+    /// is a KiB for each of 512 spans.
     fn default() -> Self {
         Self {
             capacity: 2048,
+            capacity_bytes: 2 << 20,
             batch: 512,
+            batch_bytes: 512 << 10,
             max_age_ns: 1_000_000_000,
         }
     }
 }
 
-/// A bounded first-in first-out buffer that gives batches by size or age.
+/// Spans in the order in which they came, written as OTLP, that leave in messages by number, size or age.
+///
+/// Its buffers keep their capacity, so once they have grown nothing is allocated.
 #[derive(Debug)]
-pub struct BatchBuffer<T> {
+pub struct SpanQueue {
     limits: BatchLimits,
-    items: VecDeque<(u64, T)>,
+    /// What is within the `InstrumentationScope` of all spans.
+    scope: Box<[u8]>,
+    /// The last one is being filled.
+    waiting: VecDeque<Batch>,
+    /// Empty ones, for their buffers.
+    spare: Vec<Batch>,
+    /// The span that is being written.
+    span: Vec<u8>,
+    spans: usize,
+    bytes: usize,
 }
 
-impl<T> BatchBuffer<T> {
-    /// A bound of zero is taken as one.
+impl SpanQueue {
+    /// `scope` is what [`crate::otlp::scope`] writes. A bound of zero is taken as one.
     #[must_use]
-    pub fn new(limits: BatchLimits) -> Self {
+    pub fn new(limits: BatchLimits, scope: Box<[u8]>) -> Self {
         let batch = limits.batch.max(1);
-        let capacity = limits.capacity.max(batch);
+        let limits = BatchLimits {
+            capacity: limits.capacity.max(batch),
+            batch,
+            ..limits
+        };
         Self {
-            limits: BatchLimits {
-                capacity,
-                batch,
-                ..limits
-            },
-            items: VecDeque::with_capacity(capacity),
+            waiting: VecDeque::new(),
+            spare: Vec::with_capacity(limits.capacity.div_ceil(batch)),
+            span: Vec::new(),
+            spans: 0,
+            bytes: 0,
+            limits,
+            scope,
         }
     }
 
-    /// Appends an item, or counts it as [`Loss::QueueFull`] and gives false. The oldest stay: they are nearest to being sent.
-    pub fn push(&mut self, item: T, now_ns: u64, losses: &LossCounters) -> bool {
-        let fits = self.items.len() < self.limits.capacity;
-        if fits {
-            self.items.push_back((now_ns, item));
-        } else {
-            losses.add(Loss::QueueFull, 1);
-        }
+    /// Appends a span, or counts it as [`Loss::QueueFull`] and gives false. The oldest stay: they are nearest to being sent.
+    ///
+    /// `resource` is what [`crate::otlp::resource`] writes: spans with the same allocation travel together. `write` appends what is
+    /// within the `Span`.
+    pub fn push(
+        &mut self,
+        resource: &Arc<[u8]>,
+        now_ns: u64,
+        losses: &LossCounters,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let fits = self.spans < self.limits.capacity && self.append(resource, now_ns, write);
+        losses.add(Loss::QueueFull, (!fits).into());
         fits
     }
 
-    /// Moves a batch into `out`, replacing what was there, if one is due by size or age.
-    pub fn take_due(&mut self, now_ns: u64, out: &mut Vec<T>) -> bool {
-        let due = self.items.len() >= self.limits.batch || self.due_at().is_some_and(|due| due <= now_ns);
-        out.clear();
-        due && self.take(out)
+    fn append(&mut self, resource: &Arc<[u8]>, now_ns: u64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.span.clear();
+        write(&mut self.span);
+        let (limits, length) = (self.limits, wire::bytes_length(SPANS, self.span.len()));
+        let first = resource.len() + self.scope.len() + HEADS + length;
+        let last = self.waiting.back().filter(|last| last.spans() < limits.batch);
+        let group = last.and_then(|last| last.group(resource));
+        let cost = if group.is_some() { length } else { first };
+        let fits = last.is_some_and(|last| last.cost() + cost <= limits.batch_bytes);
+        let (group, cost) = if fits { (group, cost) } else { (None, first) };
+        if self.spans > 0 && self.bytes + cost > limits.capacity_bytes {
+            return false;
+        }
+        if !fits {
+            self.waiting.push_back(self.spare.pop().unwrap_or_default());
+        }
+        if let Some(batch) = self.waiting.back_mut() {
+            batch.push(&self.span, resource, group, cost, now_ns);
+        }
+        self.spans += 1;
+        self.bytes += cost;
+        true
     }
 
-    /// Moves a batch into `out`, replacing what was there, due or not. False when there is nothing left.
-    pub fn take_any(&mut self, out: &mut Vec<T>) -> bool {
-        out.clear();
-        self.take(out)
+    /// Appends the message of a batch to `out` if one is due, an `ExportTraceServiceRequest`. Gives its number of spans, zero where
+    /// none is due.
+    pub fn take_due(&mut self, now_ns: u64, out: &mut Vec<u8>) -> usize {
+        let full = self.waiting.len() > 1 || self.spans >= self.limits.batch;
+        if full || self.due_at().is_some_and(|due| due <= now_ns) {
+            self.take_any(out)
+        } else {
+            0
+        }
     }
 
-    fn take(&mut self, out: &mut Vec<T>) -> bool {
-        let count = self.items.len().min(self.limits.batch);
-        out.extend(self.items.drain(..count).map(|(_, item)| item));
-        count > 0
+    /// The same, due or not. Zero when there is nothing left.
+    pub fn take_any(&mut self, out: &mut Vec<u8>) -> usize {
+        let Some(mut batch) = self.waiting.pop_front() else {
+            return 0;
+        };
+        let spans = batch.spans();
+        self.spans -= spans;
+        self.bytes -= batch.cost();
+        batch.write(&self.scope, out);
+        batch.clear();
+        if self.spare.len() < self.spare.capacity() {
+            self.spare.push(batch);
+        }
+        spans
     }
 
-    /// When the oldest item makes a batch due by age.
+    /// When the oldest span makes a batch due by age.
     #[must_use]
     pub fn due_at(&self) -> Option<u64> {
-        self.items
-            .front()
-            .map(|(at, _)| at.saturating_add(self.limits.max_age_ns))
+        let oldest = self.waiting.front()?.oldest_ns();
+        Some(oldest.saturating_add(self.limits.max_age_ns))
     }
 
     /// Counts all that is left as lost by `loss` and forgets it.
     pub fn discard(&mut self, loss: Loss, losses: &LossCounters) {
-        losses.add(loss, self.items.len() as u64);
-        self.items.clear();
+        losses.add(loss, self.spans as u64);
+        self.waiting.clear();
+        (self.spans, self.bytes) = (0, 0);
     }
 
-    /// Items that wait.
+    /// Spans that wait.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.items.len()
+    pub const fn len(&self) -> usize {
+        self.spans
     }
 
     /// Whether nothing waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.spans == 0
     }
 
-    /// Items that may wait.
+    /// Bytes that wait.
     #[must_use]
-    pub const fn capacity(&self) -> usize {
-        self.limits.capacity
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub const fn limits(&self) -> BatchLimits {
+        self.limits
     }
 }

@@ -8,7 +8,8 @@
 //! - [`red`]: it is counted in the series {service, route, method, status};
 //! - [`sli`]: it is counted as good or bad for each SLO that watches it;
 //! - [`sampler`]: it is decided whether it becomes a span;
-//! - [`batch`]: the span waits for its export.
+//! - [`otlp`]: the span is written;
+//! - [`batch`]: it waits for its export.
 //!
 //! [`selector`] says which policy a pod is under, [`loss`] counts what was lost on the way.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod batch;
 pub mod ids;
 pub mod loss;
 pub mod matching;
+pub mod otlp;
 pub mod red;
 pub mod request;
 pub mod routes;

@@ -1,8 +1,6 @@
-//! Route tables and batch buffers against simple models.
+//! Route tables against a simple model.
 
 use proptest::prelude::*;
-use shoalwatch_pipeline::batch::{BatchBuffer, BatchLimits};
-use shoalwatch_pipeline::loss::{Loss, LossCounters};
 use shoalwatch_pipeline::request::{RouteId, ServiceId};
 use shoalwatch_pipeline::routes::{RouteLimits, RouteTable};
 use std::collections::HashMap;
@@ -33,39 +31,6 @@ proptest! {
             prop_assert_eq!(ids, expected);
         }
     }
-
-    #[test]
-    fn every_item_is_sent_once_in_order_or_counted_as_lost(
-        steps in prop::collection::vec((any::<bool>(), 0u64..30), 0..200),
-        capacity in 0usize..10,
-        batch in 0usize..6,
-    ) {
-        let mut buffer = BatchBuffer::new(BatchLimits { capacity, batch, max_age_ns: 50 });
-        let losses = LossCounters::default();
-        let (mut now, mut pushed, mut kept, mut sent, mut out) = (0, 0u64, Vec::new(), Vec::new(), Vec::new());
-        for (push, wait) in steps {
-            now += wait;
-            if push {
-                pushed += 1;
-                if buffer.push((now, pushed), now, &losses) {
-                    kept.push(pushed);
-                }
-            } else {
-                let oldest = buffer.due_at();
-                let due = buffer.len() >= batch.max(1) || oldest.is_some_and(|due| due <= now);
-                prop_assert_eq!(buffer.take_due(now, &mut out), due);
-                prop_assert!(out.len() <= batch.max(1) && out.is_empty() != due);
-                prop_assert!(oldest.is_none_or(|oldest| out.first().is_none_or(|(at, _)| at + 50 == oldest)));
-                sent.extend(out.iter().map(|(_, item)| *item));
-            }
-            prop_assert!(buffer.len() <= buffer.capacity());
-        }
-        while buffer.take_any(&mut out) {
-            sent.extend(out.iter().map(|(_, item)| *item));
-        }
-        prop_assert_eq!(kept.len() as u64 + losses.get(Loss::QueueFull), pushed);
-        prop_assert_eq!(sent, kept);
-    }
 }
 
 #[test]
@@ -93,14 +58,4 @@ fn other_takes_no_room() {
     let mut table = RouteTable::new(RouteLimits::default());
     assert_eq!(table.intern(ServiceId(1), "_OTHER"), RouteId::OTHER);
     assert_eq!((table.refused(), table.services()), (0, 0));
-}
-
-#[test]
-fn what_is_left_at_the_end_is_counted_as_lost() {
-    let mut buffer = BatchBuffer::new(BatchLimits::default());
-    let losses = LossCounters::default();
-    assert!(buffer.push("a", 0, &losses) && buffer.push("b", 0, &losses));
-    buffer.discard(Loss::QueueShutdown, &losses);
-    assert!(buffer.is_empty());
-    assert_eq!(losses.get(Loss::QueueShutdown), 2);
 }

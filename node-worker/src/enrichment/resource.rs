@@ -1,6 +1,8 @@
 //! Attributes of the resource that telemetry is about, under OpenTelemetry's names.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
+
+use shoalwatch_pipeline::otlp;
 
 /// Attributes of one resource at most; more come only from a pod's annotations.
 pub(crate) const MAX_ATTRIBUTES: usize = 48;
@@ -28,6 +30,13 @@ impl Resource {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+    }
+
+    /// What is within an OTLP `Resource`.
+    pub(crate) fn to_otlp(&self) -> Arc<[u8]> {
+        let mut bytes = Vec::new();
+        otlp::resource(self.iter(), &mut bytes);
+        bytes.into()
     }
 }
 

@@ -1,143 +1,118 @@
-//! From the worker's numbers and spans to OTLP messages.
+//! From the worker's numbers to an OTLP message.
 
-use std::{collections::HashMap, sync::Arc};
-
-use opentelemetry_proto::tonic::{
-    collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
-    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
-    metrics::v1::{
-        AggregationTemporality, Histogram, HistogramDataPoint, Metric, ResourceMetrics, ScopeMetrics, metric::Data,
-    },
-    resource::v1,
-    trace::v1::{ResourceSpans, ScopeSpans, Span},
+use shoalwatch_pipeline::{
+    otlp::{self, flag, integer, text, wire},
+    red::{self, BOUNDS_SECONDS},
 };
-use shoalwatch_pipeline::red::{self, BOUNDS_SECONDS};
 
+use super::SCOPE;
 use crate::{
     enrichment::Resource,
-    requests::{KeptSpan, Numbers, Series, SeriesAttributes, ServiceNumbers},
+    requests::{Numbers, Series, SeriesAttributes},
 };
 
-/// One entry for each resource, in the order in which they first come.
-pub(super) fn traces(spans: Vec<KeptSpan>) -> ExportTraceServiceRequest {
-    let mut places: HashMap<*const Resource, usize> = HashMap::new();
-    let mut groups: Vec<(Arc<Resource>, Vec<Span>)> = Vec::new();
-    for kept in spans {
-        let place = *places.entry(Arc::as_ptr(&kept.resource)).or_insert(groups.len());
-        if place == groups.len() {
-            groups.push((kept.resource, Vec::new()));
-        }
-        groups[place].1.push(kept.span);
-    }
-    let resource_spans = groups.into_iter().map(|(owner, spans)| ResourceSpans {
-        resource: Some(resource(&owner)),
-        scope_spans: vec![ScopeSpans {
-            scope: Some(scope()),
-            spans,
-            ..ScopeSpans::default()
-        }],
-        ..ResourceSpans::default()
-    });
-    ExportTraceServiceRequest {
-        resource_spans: resource_spans.collect(),
-    }
+/// `ExportMetricsServiceRequest.resource_metrics`
+const RESOURCE_METRICS: u32 = 1;
+/// `AGGREGATION_TEMPORALITY_CUMULATIVE`
+const CUMULATIVE: u64 = 2;
+
+/// Fields of `ResourceMetrics` and `ScopeMetrics`.
+mod group {
+    pub(super) const RESOURCE: u32 = 1;
+    pub(super) const SCOPE_METRICS: u32 = 2;
+    pub(super) const SCOPE: u32 = 1;
+    pub(super) const METRICS: u32 = 2;
 }
 
-/// `http.server.request.duration` of every service, cumulative.
-pub(super) fn metrics(numbers: &Numbers) -> ExportMetricsServiceRequest {
+/// Fields of `Metric` and `Histogram`.
+mod metric {
+    pub(super) const NAME: u32 = 1;
+    pub(super) const DESCRIPTION: u32 = 2;
+    pub(super) const UNIT: u32 = 3;
+    pub(super) const HISTOGRAM: u32 = 9;
+    pub(super) const DATA_POINTS: u32 = 1;
+    pub(super) const AGGREGATION_TEMPORALITY: u32 = 2;
+}
+
+/// Fields of `HistogramDataPoint`.
+mod point {
+    pub(super) const START_TIME_UNIX_NANO: u32 = 2;
+    pub(super) const TIME_UNIX_NANO: u32 = 3;
+    pub(super) const COUNT: u32 = 4;
+    pub(super) const SUM: u32 = 5;
+    pub(super) const BUCKET_COUNTS: u32 = 6;
+    pub(super) const EXPLICIT_BOUNDS: u32 = 7;
+    pub(super) const ATTRIBUTES: u32 = 9;
+}
+
+/// `http.server.request.duration` of every service, cumulative: an `ExportMetricsServiceRequest`. Empty where there are no services.
+pub(super) fn metrics(numbers: &Numbers) -> Vec<u8> {
     let at_ns = numbers.at_ns;
-    let services = numbers.services.iter().map(|service| service_metrics(service, at_ns));
-    let shared = numbers.overflow.iter().map(|histogram| {
-        let overflow = Resource::default();
-        resource_metrics(&overflow, vec![data_point(None, histogram, at_ns)])
+    let mut out = Vec::new();
+    for service in &numbers.services {
+        let series = |Series { attributes, histogram }: &Series, out: &mut Vec<u8>| {
+            data_point(attributes.as_ref(), histogram, at_ns, out);
+        };
+        resource_metrics(&service.resource, &mut out, |out| {
+            service.series.iter().for_each(|of_service| series(of_service, out));
+        });
+    }
+    if let Some(histogram) = &numbers.overflow {
+        resource_metrics(&Resource::default(), &mut out, |out| {
+            data_point(None, histogram, at_ns, out);
+        });
+    }
+    out
+}
+
+fn resource_metrics(owner: &Resource, out: &mut Vec<u8>, data_points: impl FnOnce(&mut Vec<u8>)) {
+    wire::message(out, RESOURCE_METRICS, |out| {
+        wire::message(out, group::RESOURCE, |out| otlp::resource(owner.iter(), out));
+        wire::message(out, group::SCOPE_METRICS, |out| {
+            wire::message(out, group::SCOPE, |out| otlp::scope(SCOPE.0, SCOPE.1, out));
+            wire::message(out, group::METRICS, |out| duration(out, data_points));
+        });
     });
-    ExportMetricsServiceRequest {
-        resource_metrics: services.chain(shared).collect(),
-    }
 }
 
-fn service_metrics(service: &ServiceNumbers, at_ns: u64) -> ResourceMetrics {
-    let point = |series: &Series| data_point(series.attributes.as_ref(), &series.histogram, at_ns);
-    resource_metrics(&service.resource, service.series.iter().map(point).collect())
-}
-
-fn resource_metrics(owner: &Resource, data_points: Vec<HistogramDataPoint>) -> ResourceMetrics {
-    let metric = Metric {
-        name: "http.server.request.duration".to_owned(),
-        description: "Duration of HTTP server requests.".to_owned(),
-        unit: "s".to_owned(),
-        data: Some(Data::Histogram(Histogram {
-            data_points,
-            aggregation_temporality: AggregationTemporality::Cumulative.into(),
-        })),
-        ..Metric::default()
-    };
-    ResourceMetrics {
-        resource: Some(resource(owner)),
-        scope_metrics: vec![ScopeMetrics {
-            scope: Some(scope()),
-            metrics: vec![metric],
-            ..ScopeMetrics::default()
-        }],
-        ..ResourceMetrics::default()
-    }
+fn duration(out: &mut Vec<u8>, data_points: impl FnOnce(&mut Vec<u8>)) {
+    wire::bytes(out, metric::NAME, b"http.server.request.duration");
+    wire::bytes(out, metric::DESCRIPTION, b"Duration of HTTP server requests.");
+    wire::bytes(out, metric::UNIT, b"s");
+    wire::message(out, metric::HISTOGRAM, |out| {
+        data_points(out);
+        wire::varint(out, metric::AGGREGATION_TEMPORALITY, CUMULATIVE);
+    });
 }
 
 /// Without attributes it is the overflow series of OpenTelemetry's cardinality limits.
-fn data_point(attributes: Option<&SeriesAttributes>, histogram: &red::Histogram, at_ns: u64) -> HistogramDataPoint {
-    HistogramDataPoint {
-        attributes: attributes.map_or_else(
-            || vec![attribute("otel.metric.overflow", Value::BoolValue(true))],
-            series_attributes,
-        ),
-        start_time_unix_nano: histogram.start_ns(),
-        time_unix_nano: at_ns,
-        count: histogram.count(),
-        sum: Some(histogram.sum_seconds()),
-        bucket_counts: histogram.buckets().to_vec(),
-        explicit_bounds: BOUNDS_SECONDS.to_vec(),
-        ..HistogramDataPoint::default()
-    }
+fn data_point(attributes: Option<&SeriesAttributes>, histogram: &red::Histogram, at_ns: u64, out: &mut Vec<u8>) {
+    wire::message(out, metric::DATA_POINTS, |out| {
+        wire::fixed64(out, point::START_TIME_UNIX_NANO, histogram.start_ns());
+        wire::fixed64(out, point::TIME_UNIX_NANO, at_ns);
+        wire::fixed64(out, point::COUNT, histogram.count());
+        wire::double(out, point::SUM, histogram.sum_seconds());
+        let counts = histogram.buckets().iter().flat_map(|count| count.to_le_bytes());
+        wire::message(out, point::BUCKET_COUNTS, |out| out.extend(counts));
+        let bounds = BOUNDS_SECONDS.iter().flat_map(|bound| bound.to_le_bytes());
+        wire::message(out, point::EXPLICIT_BOUNDS, |out| out.extend(bounds));
+        match attributes {
+            Some(series) => series_attributes(series, out),
+            None => flag(out, point::ATTRIBUTES, "otel.metric.overflow", true),
+        }
+    });
 }
 
-fn series_attributes(series: &SeriesAttributes) -> Vec<KeyValue> {
-    let mut attributes = vec![text("http.request.method", series.method)];
+fn series_attributes(series: &SeriesAttributes, out: &mut Vec<u8>) {
+    text(out, point::ATTRIBUTES, "http.request.method", series.method);
     if let Some(code) = series.status.code() {
-        attributes.push(attribute("http.response.status_code", Value::IntValue(code.into())));
+        integer(out, point::ATTRIBUTES, "http.response.status_code", code.into());
     }
-    attributes.push(text("url.scheme", "http"));
+    text(out, point::ATTRIBUTES, "url.scheme", "http");
     if let Some(route) = &series.route {
-        attributes.push(text("http.route", route));
+        text(out, point::ATTRIBUTES, "http.route", route);
     }
     if series.status.is_failure() {
-        attributes.push(text("error.type", &series.status.to_string()));
-    }
-    attributes
-}
-
-fn resource(owner: &Resource) -> v1::Resource {
-    v1::Resource {
-        attributes: owner.iter().map(|(key, value)| text(key, value)).collect(),
-        ..v1::Resource::default()
-    }
-}
-
-fn scope() -> InstrumentationScope {
-    InstrumentationScope {
-        name: "shoalwatch".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..InstrumentationScope::default()
-    }
-}
-
-fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
-}
-
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
+        text(out, point::ATTRIBUTES, "error.type", &series.status.to_string());
     }
 }

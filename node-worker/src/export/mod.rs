@@ -1,11 +1,13 @@
 //! Sends spans and metrics over OTLP/gRPC.
 //!
-//! Spans wait in a bounded buffer of the event loop, then in a bounded queue of batches; a batch is tried again until it is taken,
-//! refused for good, or too old. Metrics are cumulative: a snapshot that could not be sent is replaced by the next one, so none of
+//! Spans wait in a bounded queue of the event loop, then in a bounded queue of messages, as the bytes that are sent; a message is
+//! tried again until it is taken, refused for good, or too old. Metrics are cumulative: a snapshot that could not be sent is replaced by the next one, so none of
 //! its counts is lost.
 
 mod channel;
 mod encode;
+mod grpc;
+mod outlet;
 mod retry;
 mod sender;
 #[cfg(test)]
@@ -23,17 +25,18 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 pub(crate) use channel::BadEndpoint;
+pub(crate) use outlet::SpanOutlet;
 pub(crate) use retry::Backoff;
 
-use crate::{
-    counters::Counters,
-    requests::{EventLoop, KeptSpan},
-};
+use crate::{counters::Counters, requests::EventLoop};
+use outlet::SpanMessage;
 use sender::{MetricsSender, TracesSender};
 
-/// Batches that wait for a sender, beside those of the event loop's own buffer.
-const QUEUED_BATCHES: usize = 4;
-/// Batches under way at once.
+/// Name and version of the instrumentation scope of everything that is sent.
+pub(crate) const SCOPE: (&str, &str) = ("shoalwatch", env!("CARGO_PKG_VERSION"));
+/// Messages that wait for a sender, beside the spans of the event loop's own queue.
+const QUEUED: usize = 4;
+/// Messages under way at once.
 const CONCURRENT: usize = 4;
 
 /// Where telemetry goes, and how often.
@@ -50,7 +53,7 @@ pub(crate) struct ExportSettings {
 #[derive(Default)]
 pub(crate) struct Exporters {
     to: Option<(Channel, Duration)>,
-    batches: Option<mpsc::Sender<Vec<KeptSpan>>>,
+    outlet: Option<SpanOutlet>,
     span_task: Option<JoinHandle<()>>,
     metric_task: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
@@ -62,19 +65,19 @@ impl Exporters {
             return Ok(Self::default());
         };
         let channel = channel::open(endpoint, settings.ca_file.as_deref())?;
-        let (batches, receiver) = mpsc::channel(QUEUED_BATCHES);
+        let (outlet, receiver) = SpanOutlet::new(QUEUED, CONCURRENT);
         let task = export_spans(channel.clone(), receiver, Arc::clone(counters));
         Ok(Self {
             to: Some((channel, settings.metrics_interval)),
-            batches: Some(batches),
+            outlet: Some(outlet),
             span_task: Some(tokio::spawn(task)),
             metric_task: None,
         })
     }
 
-    /// Where the event loop puts batches, to be taken once: the exporter ends with the loop.
-    pub(crate) fn spans(&mut self) -> Option<mpsc::Sender<Vec<KeptSpan>>> {
-        self.batches.take()
+    /// Where the event loop puts spans, to be taken once: the exporter ends with the loop.
+    pub(crate) fn spans(&mut self) -> Option<SpanOutlet> {
+        self.outlet.take()
     }
 
     /// After the event loop, which knows the numbers.
@@ -100,11 +103,11 @@ impl Exporters {
     }
 }
 
-/// Sends batches until the event loop hands on no more.
-async fn export_spans(channel: Channel, batches: mpsc::Receiver<Vec<KeptSpan>>, counters: Arc<Counters>) {
+/// Sends messages until the event loop hands on no more.
+async fn export_spans(channel: Channel, messages: mpsc::Receiver<SpanMessage>, counters: Arc<Counters>) {
     let sender = TracesSender::new(channel, counters);
-    ReceiverStream::new(batches)
-        .for_each_concurrent(CONCURRENT, |batch| sender.clone().send(batch))
+    ReceiverStream::new(messages)
+        .for_each_concurrent(CONCURRENT, |message| sender.clone().send(message))
         .await;
 }
 

@@ -1,10 +1,8 @@
-//! One batch's way to the receiver.
+//! One message's way to the receiver.
 
 use std::{sync::Arc, time::Duration};
 
-use opentelemetry_proto::tonic::collector::{
-    metrics::v1::metrics_service_client::MetricsServiceClient, trace::v1::trace_service_client::TraceServiceClient,
-};
+use bytes::Bytes;
 use shoalwatch_pipeline::loss::Loss;
 use tokio::time::{Instant, sleep};
 use tonic::{Status, transport::Channel};
@@ -12,45 +10,42 @@ use tracing::warn;
 
 use super::{
     encode,
+    grpc::{Answer, Client},
+    outlet::SpanMessage,
     retry::{Advice, Backoff, advice},
 };
 use crate::{
     counters::{Count, Counters},
-    requests::{KeptSpan, Numbers},
+    requests::Numbers,
 };
 
-/// How long a batch of spans is tried.
+/// How long a message with spans is tried.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Sends spans.
 #[derive(Clone)]
 pub(super) struct TracesSender {
-    client: TraceServiceClient<Channel>,
+    client: Client,
     counters: Arc<Counters>,
 }
 
 impl TracesSender {
     pub(super) fn new(channel: Channel, counters: Arc<Counters>) -> Self {
         Self {
-            client: TraceServiceClient::new(channel),
+            client: Client::traces(channel),
             counters,
         }
     }
 
-    /// Returns when the batch was taken or is lost.
-    pub(super) async fn send(self, batch: Vec<KeptSpan>) {
+    /// Returns when the spans were taken or are lost.
+    pub(super) async fn send(self, message: SpanMessage) {
         let Self { mut client, counters } = self;
-        let count = batch.len() as u64;
-        let request = encode::traces(batch);
+        let count = message.spans;
+        let bytes = message.into_bytes();
         let mut attempts = Attempts::new(PATIENCE);
         loop {
-            let status = match client.export(request.clone()).await {
-                Ok(answer) => {
-                    let partial = answer.into_inner().partial_success;
-                    let rejected =
-                        partial.map_or(0, |partial| rejected(partial.rejected_spans, &partial.error_message));
-                    return taken(&counters, count, rejected.min(count));
-                }
+            let status = match client.export(bytes.clone()).await {
+                Ok(answer) => return taken(&counters, count, rejected(answer).min(count)),
                 Err(status) => status,
             };
             if let Err(loss) = attempts.wait(&status).await {
@@ -73,44 +68,44 @@ fn taken(counters: &Counters, count: u64, rejected: u64) {
     counters.losses.add(Loss::ExportPartial, rejected);
 }
 
-/// A receiver may also warn about a batch of which it took everything.
-fn rejected(count: i64, message: &str) -> u64 {
-    if count != 0 || !message.is_empty() {
-        warn!(rejected = count, message, "the OTLP receiver did not take everything");
+/// A receiver may also warn about a message of which it took everything.
+fn rejected(answer: Answer) -> u64 {
+    let Some(partial) = answer.partial_success else {
+        return 0;
+    };
+    let (rejected, message) = (partial.rejected, partial.error_message);
+    if rejected != 0 || !message.is_empty() {
+        warn!(rejected, message, "the OTLP receiver did not take everything");
     }
-    u64::try_from(count).unwrap_or(0)
+    u64::try_from(rejected).unwrap_or(0)
 }
 
 /// Sends metrics.
 pub(super) struct MetricsSender {
-    client: MetricsServiceClient<Channel>,
+    client: Client,
     counters: Arc<Counters>,
 }
 
 impl MetricsSender {
     pub(super) fn new(channel: Channel, counters: Arc<Counters>) -> Self {
         Self {
-            client: MetricsServiceClient::new(channel),
+            client: Client::metrics(channel),
             counters,
         }
     }
 
     /// Tries for as long as no newer snapshot is due.
     pub(super) async fn send(&self, numbers: &Numbers, patience: Duration) {
-        let request = encode::metrics(numbers);
-        if request.resource_metrics.is_empty() {
+        let message = Bytes::from(encode::metrics(numbers));
+        if message.is_empty() {
             return;
         }
         let counters = &self.counters;
         let mut attempts = Attempts::new(patience);
         loop {
-            let status = match self.client.clone().export(request.clone()).await {
+            let status = match self.client.clone().export(message.clone()).await {
                 Ok(answer) => {
-                    let partial = answer.into_inner().partial_success;
-                    let rejected = partial.map_or(0, |partial| {
-                        rejected(partial.rejected_data_points, &partial.error_message)
-                    });
-                    return counters.one(if rejected > 0 {
+                    return counters.one(if rejected(answer) > 0 {
                         Count::MetricsPartial
                     } else {
                         Count::MetricsSent
@@ -127,7 +122,7 @@ impl MetricsSender {
     }
 }
 
-/// The attempts to send one batch.
+/// The attempts to send one message.
 struct Attempts {
     until: Instant,
     backoff: Backoff,

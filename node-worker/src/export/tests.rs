@@ -1,5 +1,7 @@
 //! The senders against a receiver in this process.
 
+mod oracle;
+
 use std::{
     collections::VecDeque,
     net::Ipv4Addr,
@@ -7,21 +9,25 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
+    collector::{
+        metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::{
+            ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
     common::v1::any_value::Value,
     metrics::v1::{AggregationTemporality, HistogramDataPoint, metric::Data},
-    trace::v1::Span,
+    trace::v1::{ResourceSpans, ScopeSpans, Span},
 };
+use prost::Message;
 use shoalwatch_pipeline::loss::Loss;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
 use super::*;
-use crate::{counters::Count, enrichment::Resource};
+use crate::counters::Count;
 
 /// What the receiver will answer, and what it was sent.
 #[derive(Default)]
@@ -67,39 +73,43 @@ async fn receiver(answers: Vec<Result<ExportTraceServiceResponse, Status>>) -> (
     (receiver, channel::open(&endpoint, None).unwrap())
 }
 
-fn resource(name: &str) -> Arc<Resource> {
-    let mut resource = Resource::default();
-    resource.set("service.name", name);
-    Arc::new(resource)
-}
-
-fn spans(resource: &Arc<Resource>, count: usize) -> Vec<KeptSpan> {
-    let span = || KeptSpan {
-        resource: Arc::clone(resource),
-        span: Span::default(),
-    };
-    std::iter::repeat_with(span).take(count).collect()
-}
-
-/// Sends the batches and waits until the exporter has no more.
-async fn export(channel: Channel, batches: Vec<Vec<KeptSpan>>) -> Arc<Counters> {
-    let counters = Arc::new(Counters::default());
-    let (sender, receiver) = mpsc::channel(batches.len());
-    for batch in batches {
-        sender.send(batch).await.unwrap();
+/// A message with so many spans.
+fn message(count: usize) -> ExportTraceServiceRequest {
+    let spans = vec![Span::default(); count];
+    let scope_spans = vec![ScopeSpans {
+        spans,
+        ..ScopeSpans::default()
+    }];
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            scope_spans,
+            ..ResourceSpans::default()
+        }],
     }
-    drop(sender);
+}
+
+/// Sends a message with so many spans and waits until the exporter has no more.
+async fn export(channel: Channel, count: usize) -> Arc<Counters> {
+    let counters = Arc::new(Counters::default());
+    let (outlet, receiver) = SpanOutlet::new(QUEUED, CONCURRENT);
+    let mut left = Some(message(count));
+    outlet.fill(|buffer| {
+        let Some(message) = left.take() else { return 0 };
+        message.encode(buffer).unwrap();
+        count
+    });
+    drop(outlet);
     export_spans(channel, receiver, Arc::clone(&counters)).await;
     counters
 }
 
 #[tokio::test]
-async fn a_busy_receiver_is_tried_again_with_the_same_batch() {
+async fn a_busy_receiver_is_tried_again_with_the_same_message() {
     let (sink, channel) = receiver(vec![Err(Status::unavailable("busy")), Err(Status::aborted("again"))]).await;
-    let counters = export(channel, vec![spans(&resource("web"), 3)]).await;
+    let counters = export(channel, 3).await;
     let received = &sink.lock().received;
     assert_eq!(received.len(), 3);
-    assert_eq!(received[0], received[2]);
+    assert!(received.iter().all(|received| *received == message(3)), "{received:?}");
     assert_eq!(counters.get(Count::TracesRetried), 2);
     assert_eq!(counters.get(Count::SpansExported), 3);
     assert!(counters.losses.iter().all(|(_, count)| count == 0));
@@ -108,7 +118,7 @@ async fn a_busy_receiver_is_tried_again_with_the_same_batch() {
 #[tokio::test]
 async fn a_refusal_for_good_is_not_tried_again_and_its_spans_are_counted_as_lost() {
     let (sink, channel) = receiver(vec![Err(Status::invalid_argument("no"))]).await;
-    let counters = export(channel, vec![spans(&resource("web"), 3)]).await;
+    let counters = export(channel, 3).await;
     assert_eq!(sink.lock().received.len(), 1);
     assert_eq!(counters.losses.get(Loss::ExportRefused), 3);
     assert_eq!(counters.get(Count::TracesFailed), 1);
@@ -123,7 +133,7 @@ async fn what_a_receiver_left_out_is_counted_as_lost_and_the_rest_as_sent() {
         }),
     };
     let (_receiver, channel) = receiver(vec![Ok(partial)]).await;
-    let counters = export(channel, vec![spans(&resource("web"), 5)]).await;
+    let counters = export(channel, 5).await;
     assert_eq!(counters.losses.get(Loss::ExportPartial), 2);
     assert_eq!(counters.get(Count::SpansExported), 3);
     assert_eq!(counters.get(Count::TracesPartial), 1);
@@ -132,31 +142,13 @@ async fn what_a_receiver_left_out_is_counted_as_lost_and_the_rest_as_sent() {
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_receiver_is_given_up_after_a_minute_and_counted() {
     let channel = channel::open("http://127.0.0.1:1", None).unwrap();
-    let counters = export(channel, vec![spans(&resource("web"), 4)]).await;
+    let counters = export(channel, 4).await;
     assert_eq!(counters.losses.get(Loss::ExportGivenUp), 4);
     assert!(
         counters.get(Count::TracesRetried) >= 12,
         "{}",
         counters.get(Count::TracesRetried)
     );
-}
-
-#[tokio::test]
-async fn spans_of_one_resource_travel_together() {
-    let (web, shop) = (resource("web"), resource("shop"));
-    let mixed = [&web, &shop, &web]
-        .into_iter()
-        .flat_map(|resource| spans(resource, 1))
-        .collect();
-    let (sink, channel) = receiver(Vec::new()).await;
-    export(channel, vec![mixed]).await;
-    let received = &sink.lock().received[0];
-    let groups: Vec<_> = received
-        .resource_spans
-        .iter()
-        .map(|group| group.scope_spans[0].spans.len())
-        .collect();
-    assert_eq!(groups, [2, 1]);
 }
 
 #[test]
@@ -168,7 +160,9 @@ fn an_endpoint_that_cannot_work_says_what_to_write() {
 
 #[test]
 fn numbers_are_cumulative_histograms_of_their_resource_with_the_conventions_bounds() {
-    let request = encode::metrics(&crate::requests::example_numbers());
+    let numbers = crate::requests::example_numbers();
+    let request = ExportMetricsServiceRequest::decode(encode::metrics(&numbers).as_slice()).unwrap();
+    assert_eq!(request, oracle::metrics(&numbers));
     let [of_service, of_all] = request.resource_metrics.as_slice() else {
         unreachable!("{request:?}")
     };

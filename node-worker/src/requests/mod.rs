@@ -12,7 +12,6 @@ mod numbers;
 mod observer;
 mod processes;
 mod services;
-mod span;
 mod traffic;
 
 use std::{
@@ -30,13 +29,13 @@ pub(crate) use fake_kernel::FakeKernel;
 pub(crate) use kernel::{Blind, Kernel};
 #[cfg(test)]
 pub(crate) use numbers::tests::example as example_numbers;
-pub(crate) use numbers::{Numbers, Series, SeriesAttributes, ServiceNumbers, Snapshot};
-pub(crate) use traffic::KeptSpan;
+pub(crate) use numbers::{Numbers, Series, SeriesAttributes, Snapshot};
 
 use crate::{
     counters::Counters,
     discovery::{Exits, ProcFs},
     enrichment::PodIndex,
+    export::SpanOutlet,
     in_force::InForce,
 };
 use clock::Now;
@@ -93,7 +92,7 @@ pub(crate) struct Setup {
     pub(crate) kubernetes: bool,
     pub(crate) max_services: usize,
     /// Where kept spans go; absent: they are not made.
-    pub(crate) spans: Option<mpsc::Sender<Vec<KeptSpan>>>,
+    pub(crate) spans: Option<SpanOutlet>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -176,7 +175,7 @@ impl EventLoop {
 struct Runner {
     observer: Observer,
     commands: mpsc::Receiver<Command>,
-    spans: Option<mpsc::Sender<Vec<KeptSpan>>>,
+    spans: Option<SpanOutlet>,
     next_rescan: u64,
     next_losses: u64,
 }
@@ -254,23 +253,18 @@ impl Runner {
         self.hand_on_spans(now, false);
     }
 
-    /// Full batches, and those that waited for long enough. What the exporter has no room for stays in the buffer.
+    /// Full batches, and those that waited for long enough. What the exporter has no room for stays in the queue.
     fn hand_on_spans(&mut self, now: Now, all: bool) {
-        let (Some(buffer), Some(exporter)) = (&mut self.observer.traffic.spans, &self.spans) else {
+        let (Some(queue), Some(outlet)) = (&mut self.observer.traffic.spans, &self.spans) else {
             return;
         };
-        while let Ok(slot) = exporter.try_reserve() {
-            let mut batch = Vec::new();
-            let due = if all {
-                buffer.take_any(&mut batch)
+        outlet.fill(|message| {
+            if all {
+                queue.take_any(message)
             } else {
-                buffer.take_due(now.monotonic_ns, &mut batch)
-            };
-            if !due {
-                return;
+                queue.take_due(now.monotonic_ns, message)
             }
-            slot.send(batch);
-        }
+        });
     }
 
     /// Returns whom to tell when the loop has to stop.
@@ -309,8 +303,8 @@ impl Runner {
         let now = Now::read();
         self.observer.take_requests(now);
         self.hand_on_spans(now, true);
-        if let Some(buffer) = &mut self.observer.traffic.spans {
-            buffer.discard(Loss::QueueShutdown, &self.observer.counters.losses);
+        if let Some(queue) = &mut self.observer.traffic.spans {
+            queue.discard(Loss::QueueShutdown, &self.observer.counters.losses);
         }
     }
 }

@@ -145,7 +145,9 @@ impl Observer {
             gauge("sli_rows", traffic.slis.rows(), traffic.slis.limits().rows),
         ];
         if let Some(spans) = &traffic.spans {
-            gauges.push(gauge("span_queue", spans.len(), spans.capacity()));
+            let limits = spans.limits();
+            gauges.push(gauge("span_queue", spans.len(), limits.capacity));
+            gauges.push(gauge("span_queue_bytes", spans.bytes(), limits.capacity_bytes));
         }
         gauges
     }

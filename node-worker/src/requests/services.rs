@@ -18,6 +18,8 @@ const KEPT_NS: u64 = 300_000_000_000;
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) identity: Arc<Identity>,
+    /// Its resource as OTLP.
+    pub(super) otlp: Arc<[u8]>,
     pub(super) pod: PodId,
     /// Indices of the policies that decide, the last one for good.
     pub(super) policies: Vec<usize>,
@@ -77,6 +79,9 @@ impl Services {
     pub(super) fn intern(&mut self, identity: &Arc<Identity>, now_ns: u64) -> Option<ServiceId> {
         if let Some(id) = self.by_key.get(&identity.key) {
             if let Some(service) = self.by_id.get_mut(id) {
+                if service.identity.resource != identity.resource {
+                    service.otlp = identity.resource.to_otlp();
+                }
                 service.identity = Arc::clone(identity);
             }
             return Some(*id);
@@ -93,6 +98,7 @@ impl Services {
         self.by_key.insert(identity.key.clone(), id);
         let service = Service {
             identity: Arc::clone(identity),
+            otlp: identity.resource.to_otlp(),
             pod,
             policies: Vec::new(),
             rows: Vec::new(),

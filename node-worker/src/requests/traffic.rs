@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_proto::tonic::trace::v1::Span;
 use shoalwatch_pipeline::{
-    batch::{BatchBuffer, BatchLimits},
+    batch::{BatchLimits, SpanQueue},
     ids::IdSource,
     loss::Loss,
+    otlp::{self, ServerSpan},
     red::{RedLimits, RedMetrics},
     request::{Request, RouteId, ServiceId, Status, Trace},
     routes::{RouteLimits, RouteTable},
@@ -27,21 +27,13 @@ use super::{
     TimedReport,
     clock::Now,
     services::{Service, Services},
-    span,
 };
 use crate::{
     counters::{Count, Counters},
-    enrichment::Resource,
+    export::SCOPE,
     in_force::InForce,
     loader::RequestEvent,
 };
-
-/// A span that waits for its export, with whose it is.
-#[derive(Debug)]
-pub(crate) struct KeptSpan {
-    pub(crate) resource: Arc<Resource>,
-    pub(crate) span: Span,
-}
 
 /// The state that requests change.
 pub(super) struct Traffic {
@@ -56,7 +48,7 @@ pub(super) struct Traffic {
     sli_rows: BTreeMap<(Arc<str>, Arc<str>), ReportRow>,
     samplers: Vec<(Box<str>, Sampler)>,
     /// Absent where nobody takes spans.
-    pub(super) spans: Option<BatchBuffer<KeptSpan>>,
+    pub(super) spans: Option<SpanQueue>,
     template: String,
 }
 
@@ -79,7 +71,7 @@ impl Traffic {
             counted_ns: 0,
             sli_rows: BTreeMap::new(),
             samplers: Vec::new(),
-            spans: with_spans.then(|| BatchBuffer::new(BatchLimits::default())),
+            spans: with_spans.then(span_queue),
             template: String::with_capacity(route::MAX_TEMPLATE),
         }
     }
@@ -210,11 +202,15 @@ impl Traffic {
         now: Now,
     ) {
         let Some(spans) = &mut self.spans else { return };
-        let kept = KeptSpan {
-            resource: Arc::clone(&service.identity.resource),
-            span: span::span(request, head, self.ids.span_id(), threshold),
+        let span = ServerSpan {
+            request,
+            head,
+            span_id: self.ids.span_id(),
+            threshold,
         };
-        spans.push(kept, now.monotonic_ns, &self.counters.losses);
+        spans.push(&service.otlp, now.monotonic_ns, &self.counters.losses, |out| {
+            span.write(out);
+        });
     }
 
     /// Forgets what belongs to services that are gone.
@@ -264,6 +260,12 @@ impl Traffic {
         self.report();
         self.sli_rows.values().cloned().collect()
     }
+}
+
+fn span_queue() -> SpanQueue {
+    let mut scope = Vec::new();
+    otlp::scope(SCOPE.0, SCOPE.1, &mut scope);
+    SpanQueue::new(BatchLimits::default(), scope.into())
 }
 
 /// Requests of the machinery around a service: its users never see them fail.

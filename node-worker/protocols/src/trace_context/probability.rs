@@ -1,5 +1,5 @@
 use super::hex_digit;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Width of randomness and threshold.
 pub const RANDOMNESS_BITS: u32 = 56;
@@ -39,12 +39,10 @@ impl Randomness {
             .flatten()
             .map(Self)
     }
-}
 
-/// The form of `rv`.
-impl fmt::Display for Randomness {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:014x}", self.0)
+    /// Appends the form of `rv`.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&digits(self.0));
     }
 }
 
@@ -90,15 +88,31 @@ impl Threshold {
             .flatten()
             .map(Self)
     }
+
+    /// Appends the form of `th`: trailing zeros cut, `0` for always.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&digits(self.0)[..self.length()]);
+    }
+
+    /// How many digits `th` has.
+    fn length(self) -> usize {
+        let zeros = (self.0.trailing_zeros() / 4).min(13);
+        HEX_DIGITS - zeros as usize
+    }
 }
 
-/// The form of `th`: trailing zeros cut, `0` for always.
+/// The form of `th`.
 impl fmt::Display for Threshold {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let zeros = (self.0.trailing_zeros() / 4).min(13);
-        let digits = HEX_DIGITS - zeros as usize;
-        write!(formatter, "{:0digits$x}", self.0 >> (4 * zeros))
+        digits(self.0)[..self.length()]
+            .iter()
+            .try_for_each(|digit| formatter.write_char(char::from(*digit)))
     }
+}
+
+/// All digits, lower case: without `std::fmt`, because every kept span needs them.
+fn digits(value: u64) -> [u8; HEX_DIGITS] {
+    std::array::from_fn(|place| b"0123456789abcdef"[(value >> (4 * (HEX_DIGITS - 1 - place)) & 0xf) as usize])
 }
 
 /// Up to 14 digits, read as the highest ones.

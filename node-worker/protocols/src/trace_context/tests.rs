@@ -121,42 +121,39 @@ fn a_fifth_line_is_ignored() {
     assert_eq!(ot(&["a=1", "b=1", "c=1", "d=1", "ot=th:c"]), (None, None));
 }
 
+const ALWAYS: OtState = OtState {
+    th: Some(Threshold::ALWAYS),
+    rv: None,
+};
+
+/// What is written behind something else, which stays.
+fn written(values: &[&str], state: OtState) -> String {
+    let mut out = b"old".to_vec();
+    lines(values).write_with(state, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    text.strip_prefix("old").unwrap().to_owned()
+}
+
 #[test]
 fn the_ot_member_is_written_in_front_and_the_others_stay() {
     let state = OtState {
         th: Threshold::parse(b"8"),
         rv: Randomness::parse(b"fedcba98765432"),
     };
-    let mut out = "old".to_owned();
-    lines(&["a=1,ot=p:8;th:c;q:7", " b = 2 "]).write_with(state, &mut out);
-    assert_eq!(out, "ot=th:8;rv:fedcba98765432;p:8;q:7,a=1,b=2");
-    lines(&["a=1,\u{7f}=2,c,ot=\u{7f}:2"]).write_with(OtState::default(), &mut out);
-    assert_eq!(out, "a=1");
-    lines(&[]).write_with(
-        OtState {
-            th: Some(Threshold::ALWAYS),
-            rv: None,
-        },
-        &mut out,
-    );
-    assert_eq!(out, "ot=th:0");
+    let both = written(&["a=1,ot=p:8;th:c;q:7", " b = 2 "], state);
+    assert_eq!(both, "ot=th:8;rv:fedcba98765432;p:8;q:7,a=1,b=2");
+    let neither = written(&["a=1,\u{7f}=2,c,ot=\u{7f}:2"], OtState::default());
+    assert_eq!(neither, "a=1");
+    assert_eq!(written(&[], ALWAYS), "ot=th:0");
+    assert_eq!(written(&[], OtState { th: None, ..state }), "ot=rv:fedcba98765432");
 }
 
 #[test]
 fn a_written_tracestate_keeps_within_w3cs_bounds() {
     let many: String = (0..40).fold(String::new(), |list, member| list + "k" + &member.to_string() + "=v,");
-    let mut out = String::new();
-    lines(&[&many]).write_with(
-        OtState {
-            th: Some(Threshold::ALWAYS),
-            rv: None,
-        },
-        &mut out,
-    );
-    assert_eq!(out.split(',').count(), 32);
+    assert_eq!(written(&[&many], ALWAYS).split(',').count(), 32);
     let long = format!("a={},b={}", "x".repeat(300), "y".repeat(300));
-    lines(&[&long]).write_with(OtState::default(), &mut out);
-    assert_eq!(out.len(), 302);
+    assert_eq!(written(&[&long], OtState::default()).len(), 302);
 }
 
 proptest! {
@@ -165,7 +162,7 @@ proptest! {
         let _either = TraceParent::parse(&bytes);
         let mut lines = TraceStateLines::default();
         lines.push(&bytes);
-        let mut out = String::new();
+        let mut out = Vec::new();
         lines.write_with(lines.ot(), &mut out);
         prop_assert!(out.len() <= MAX_TRACESTATE && out.is_ascii());
     }
@@ -174,10 +171,9 @@ proptest! {
     fn what_is_written_is_read_back(th in prop::option::of(0u64..1 << 56), zeros in 0u32..14, rv in prop::option::of(any::<u64>()), rest in "[a-z=:;, 0-9]{0,40}") {
         let th = th.and_then(|value| Threshold::new(value >> (4 * zeros) << (4 * zeros)));
         let state = OtState { th, rv: rv.map(Randomness::from_low_bits) };
-        let mut out = String::new();
         // Without a value of our own, one of the caller's would be found among the rest.
         prop_assume!(state != OtState::default());
-        lines(&[&rest]).write_with(state, &mut out);
+        let out = written(&[&rest], state);
         prop_assert_eq!(lines(&[&out]).ot(), state);
     }
 

@@ -1,5 +1,4 @@
 use super::{Randomness, Threshold};
-use std::fmt::Write as _;
 
 /// Characters that the value of the `ot` member may have; a longer one is not read.
 pub const MAX_OT_VALUE: usize = 256;
@@ -47,24 +46,26 @@ impl<'a> TraceStateLines<'a> {
         self.members().find(|(key, _)| *key == b"ot").map(|(_, value)| value)
     }
 
-    /// Writes the list with `ot` in front, as whoever changed a member must, and everybody else's members behind it. Other
-    /// keys within the `ot` member stay. What does not fit into [`MAX_TRACESTATE`] is left out from the right.
-    pub fn write_with(&self, ot: OtState, out: &mut String) {
-        out.clear();
+    /// Appends the list with `ot` in front, as whoever changed a member must, and everybody else's members behind it. Other
+    /// keys within the `ot` member stay. What does not fit into [`MAX_TRACESTATE`] is left out from the right. All of it is ASCII.
+    pub fn write_with(&self, ot: OtState, out: &mut Vec<u8>) {
+        let start = out.len();
         ot.write(self.ot_value().unwrap_or_default(), out);
+        let has_ot = out.len() > start;
         let others = self
             .members()
             .filter(|(key, value)| *key != b"ot" && printable(key) && printable(value));
-        for (key, value) in others.take(MAX_MEMBERS - usize::from(!out.is_empty())) {
-            if out.len() + 1 + key.len() + 1 + value.len() > MAX_TRACESTATE {
+        for (key, value) in others.take(MAX_MEMBERS - usize::from(has_ot)) {
+            let written = out.len() - start;
+            if written + 1 + key.len() + 1 + value.len() > MAX_TRACESTATE {
                 break;
             }
-            if !out.is_empty() {
-                out.push(',');
+            if written > 0 {
+                out.push(b',');
             }
-            extend(out, key);
-            out.push('=');
-            extend(out, value);
+            out.extend_from_slice(key);
+            out.push(b'=');
+            out.extend_from_slice(value);
         }
     }
 }
@@ -99,31 +100,32 @@ impl OtState {
         state
     }
 
-    fn write(self, old: &[u8], out: &mut String) {
-        let pairs = [
-            self.th.map(|th| ("th", th.to_string())),
-            self.rv.map(|rv| ("rv", rv.to_string())),
-        ];
-        for (key, value) in pairs.iter().flatten() {
-            start_pair(out);
-            // Writing to a String cannot fail.
-            let _infallible = write!(out, "{key}:{value}");
+    fn write(self, old: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        if let Some(th) = self.th {
+            out.extend_from_slice(b"ot=th:");
+            th.write(out);
+        }
+        if let Some(rv) = self.rv {
+            start_pair(start, out);
+            out.extend_from_slice(b"rv:");
+            rv.write(out);
         }
         if old.len() > MAX_OT_VALUE {
             return;
         }
         for pair in old.split(|byte| *byte == b';').map(<[u8]>::trim_ascii) {
             let foreign = split_at(pair, b':').is_some_and(|(key, _)| key != b"th" && key != b"rv");
-            if foreign && printable(pair) && out.len() + 1 + pair.len() <= "ot=".len() + MAX_OT_VALUE {
-                start_pair(out);
-                extend(out, pair);
+            if foreign && printable(pair) && out.len() - start + 1 + pair.len() <= "ot=".len() + MAX_OT_VALUE {
+                start_pair(start, out);
+                out.extend_from_slice(pair);
             }
         }
     }
 }
 
-fn start_pair(out: &mut String) {
-    out.push_str(if out.is_empty() { "ot=" } else { ";" });
+fn start_pair(start: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(if out.len() == start { b"ot=" } else { b";" });
 }
 
 fn split_at(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
@@ -133,8 +135,4 @@ fn split_at(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 
 fn printable(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-fn extend(out: &mut String, ascii: &[u8]) {
-    out.extend(ascii.iter().copied().map(char::from));
 }
