@@ -109,6 +109,7 @@ pub(crate) fn sampler() -> Sampler {
             route: Some(shoalwatch_pipeline::matching::RoutePattern::Prefix(route.into())),
             methods: ["GET", "POST", "_OTHER"].map(str::to_owned).into(),
             codes: Vec::new(),
+            aborted: false,
             classes: Vec::new(),
             duration_at_least_ns: 0,
             probability: Probability::ALWAYS,
