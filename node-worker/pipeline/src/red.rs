@@ -107,6 +107,16 @@ impl RedMetrics {
         histogram.record(request.duration_ns());
     }
 
+    /// Counts requests that were counted elsewhere, such as in the kernel, since `start_ns`: how many per bucket of [`BOUNDS_NS`], and the
+    /// sum of their durations.
+    pub fn add(&mut self, key: SeriesKey, start_ns: u64, buckets: &[u64; BOUNDS_NS.len() + 1], sum_ns: u64) {
+        let histogram = match self.series.get_mut(&key) {
+            Some(histogram) => histogram,
+            None => self.open(key, start_ns),
+        };
+        histogram.add(buckets, sum_ns);
+    }
+
     /// A new series where there is room, else the overflow series. A series begins with its first request.
     fn open(&mut self, key: SeriesKey, start_ns: u64) -> &mut Histogram {
         let of_service = self.per_service.get(&key.service).copied().unwrap_or(0);
