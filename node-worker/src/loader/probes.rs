@@ -7,8 +7,8 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use shoalwatch_ebpf_common::{
-    Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, MAX_ROUTES,
-    ProcessEvent, RequestEvent, Stat, Task, maps,
+    Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS,
+    DEFAULT_RING_BYTES, MAX_ROUTES, ProcessEvent, RequestEvent, Stat, Task, maps,
 };
 
 use super::{

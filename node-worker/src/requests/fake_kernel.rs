@@ -9,7 +9,8 @@ use shoalwatch_pipeline::folding::RowTable;
 
 use super::Kernel;
 use crate::loader::{
-    Counter, CounterKey, Fullness, Method, ProbeError, ProcessEvent, RequestEvent, Role, RouteKey, RouteRows, Stats, Task,
+    Counter, CounterKey, Fullness, Method, ProbeError, ProcessEvent, RequestEvent, Role, RouteKey, RouteRows, Stats,
+    Task,
     sampling::{self, Decision},
 };
 
@@ -68,7 +69,7 @@ impl Kernel for FakeKernel {
                 fd: 3,
                 service: *service,
                 flags: 0,
-                answer_bytes: 0,
+                answer_bytes: u32::try_from(head.len()).unwrap_or(u32::MAX),
                 read_bytes: 0,
                 counted: None,
                 status: *status,

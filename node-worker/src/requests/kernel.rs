@@ -3,8 +3,8 @@
 use shoalwatch_pipeline::folding::RowTable;
 
 use crate::loader::{
-    Counter, CounterKey, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, RouteKey, RouteRows, Slot, Stat,
-    Stats, Tables, Task,
+    Counter, CounterKey, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, RouteKey, RouteRows, Stat,
+    Stats, Task,
 };
 
 /// See [`Probes`]. Dynamic, so that the same loop runs without probes and, in tests, without a kernel.
@@ -70,9 +70,13 @@ impl Kernel for Probes {
 
     fn teach(&mut self, key: RouteKey, route: u32, rows: RouteRows, table: &RowTable) -> Result<(), ProbeError> {
         let tables = self.tables();
-        // A row that is new is in nobody's use, so it can be written beside those in force.
+        // A row that is new is in nobody's use, so it can be written beside those in force; one that is not stays what it is.
         let slot = tables.slot();
-        write_rows(tables, slot, table)?;
+        for (place, row) in (0..).zip(table.rows()) {
+            if rows.rows.contains(&place) {
+                tables.set_row(slot, place.into(), row)?;
+            }
+        }
         tables.set_route_rows(slot, route, rows)?;
         tables.teach(key, route)
     }
@@ -81,7 +85,9 @@ impl Kernel for Probes {
         let tables = self.tables();
         let slot = tables.slot().other();
         tables.wait_until_unread()?;
-        write_rows(tables, slot, table)?;
+        for (place, row) in (0..).zip(table.rows()) {
+            tables.set_row(slot, place, row)?;
+        }
         for (route, rows) in routes {
             tables.set_route_rows(slot, *route, *rows)?;
         }
@@ -108,13 +114,6 @@ impl Kernel for Probes {
         let missing = |degraded: &Degraded| matches!(degraded, Degraded::Fork(_) | Degraded::Exec(_));
         !self.degraded().iter().any(missing)
     }
-}
-
-/// Rows that are there already are written again: they are the same.
-fn write_rows(tables: &mut Tables, slot: Slot, table: &RowTable) -> Result<(), ProbeError> {
-    (0..)
-        .zip(table.rows())
-        .try_for_each(|(place, row)| tables.set_row(slot, place, row))
 }
 
 /// A node without probes: it sees nothing.

@@ -144,7 +144,11 @@ impl Observer {
                 traffic.routes.limits().per_service,
             ),
             gauge("kernel_routes", self.taught.len(), crate::loader::MAX_ROUTES as usize),
-            gauge("kernel_counters", kernel.counters.used as usize, kernel.counters.max as usize),
+            gauge(
+                "kernel_counters",
+                kernel.counters.used as usize,
+                kernel.counters.max as usize,
+            ),
             gauge("sli_rows", traffic.slis.rows(), traffic.slis.limits().rows),
         ];
         if let Some(spans) = &traffic.spans {

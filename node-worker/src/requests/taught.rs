@@ -140,7 +140,12 @@ impl Taught {
             }
         }
         self.others.retain(|service, _| !services.contains(service));
-        let counters: Vec<CounterKey> = self.seen.keys().filter(|key| gone.contains(&key.route)).copied().collect();
+        let counters: Vec<CounterKey> = self
+            .seen
+            .keys()
+            .filter(|key| gone.contains(&key.route))
+            .copied()
+            .collect();
         for key in counters {
             self.seen.remove(&key);
             kernel.forget_counter(key);

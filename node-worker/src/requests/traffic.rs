@@ -161,13 +161,22 @@ impl Traffic {
     }
 
     /// Makes a span of it if the kernel said so, or if the policy does where the kernel left it to user space.
-    fn decide(&mut self, event: &RequestEvent<'_>, mut request: Request<'_>, head: &RequestHead<'_>, service: &Service, now: Now) {
+    fn decide(
+        &mut self,
+        event: &RequestEvent<'_>,
+        mut request: Request<'_>,
+        head: &RequestHead<'_>,
+        service: &Service,
+        now: Now,
+    ) {
         if event.flags & NO_SPANS != 0 {
             return;
         }
         let threshold = match event.decision {
             sampling::Decision::Keep => {
-                request.trace = request.trace.with_randomness(Randomness::from_low_bits(event.randomness));
+                request.trace = request
+                    .trace
+                    .with_randomness(Randomness::from_low_bits(event.randomness));
                 self.allow(service, now).then(|| Threshold::new(event.threshold))
             }
             _ => self.sample(&request, service, now),
@@ -186,7 +195,11 @@ impl Traffic {
             return false;
         };
         let allowed = sampler.allows(now.monotonic_ns);
-        self.counters.one(if allowed { Count::SpanKept } else { Count::SpanRateLimited });
+        self.counters.one(if allowed {
+            Count::SpanKept
+        } else {
+            Count::SpanRateLimited
+        });
         self.counters.losses.add(Loss::RateLimited, (!allowed).into());
         allowed
     }

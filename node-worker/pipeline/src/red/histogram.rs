@@ -28,7 +28,7 @@ impl Histogram {
     }
 
     /// Adds what was counted elsewhere by the same bounds: requests per bucket, and the sum of their durations.
-    pub(super) fn add(&mut self, buckets: &[u64; BOUNDS_NS.len() + 1], sum_ns: u64) {
+    pub(super) fn add(&mut self, buckets: &[u64; BUCKETS], sum_ns: u64) {
         for (bucket, more) in self.buckets.iter_mut().zip(buckets) {
             *bucket += more;
         }

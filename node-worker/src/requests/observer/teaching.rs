@@ -1,7 +1,7 @@
 //! What the kernel is taught, and what it counted by it.
 
 use shoalwatch_pipeline::{
-    folding::{RowTable, route_rows},
+    folding::{RowTable, UNDECIDED, route_rows},
     request::{RouteId, ServiceId},
 };
 use shoalwatch_protocols::route::OTHER;
@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{Count, Now, Observer, PENDING};
 use crate::{
-    loader::{ROUTES_FULL, RouteRows, Stat, Task},
+    loader::{Method, ROUTES_FULL, RouteRows, Stat, Task},
     requests::{
         services::Service,
         taught::{Route, server_key},
@@ -21,13 +21,14 @@ impl Observer {
     /// What the kernel has to know of a process.
     pub(super) fn task(&mut self, service: u32) -> Task {
         let id = ServiceId(service);
+        let known = self.taught.len();
         let others = match service {
             PENDING => None,
             _ => self.taught.others(id, OTHER),
         };
+        // A new number has no rows yet.
+        self.duties_changed |= self.taught.len() != known;
         let full = self.services.get(id).is_some_and(|service| service.routes_full);
-        // Written before the kernel counts under it; a service that is decided about anew is written again.
-        self.duties_changed |= others.is_some();
         Task {
             service,
             flags: if full { ROUTES_FULL } else { 0 },
@@ -38,7 +39,12 @@ impl Observer {
 
     /// Has the kernel count routes that came as events.
     pub(super) fn teach(&mut self, lessons: &[Lesson]) {
-        for lesson in lessons.iter().filter(|lesson| self.taught.is_new(lesson)).copied().collect::<Vec<_>>() {
+        for lesson in lessons
+            .iter()
+            .filter(|lesson| self.taught.is_new(lesson))
+            .copied()
+            .collect::<Vec<_>>()
+        {
             if lesson.route == RouteId::OTHER || !self.teach_one(lesson) {
                 self.close_routes(lesson.service);
             }
@@ -55,7 +61,12 @@ impl Observer {
         let Some(number) = self.taught.learn(key, lesson.route, &template) else {
             return false;
         };
-        let rows = rows_of(&mut self.rows, &self.traffic, self.services.get(lesson.service), &template);
+        let rows = rows_of(
+            &mut self.rows,
+            &self.traffic,
+            self.services.get(lesson.service),
+            &template,
+        );
         if let Err(error) = self.kernel.teach(key, number, rows, &self.rows) {
             warn!(%error, "the kernel cannot be taught a route");
             self.counters.one(Count::TeachFailed);
@@ -69,7 +80,12 @@ impl Observer {
             return;
         }
         let task = self.task(id.0);
-        let processes: Vec<u32> = self.processes.observed().filter(|(_, of)| *of == id).map(|(tgid, _)| tgid).collect();
+        let processes: Vec<u32> = self
+            .processes
+            .observed()
+            .filter(|(_, of)| *of == id)
+            .map(|(tgid, _)| tgid)
+            .collect();
         for tgid in processes {
             if let Err(error) = self.kernel.select(tgid, task) {
                 warn!(tgid, %error, "a process cannot be told that its routes are full");
@@ -84,7 +100,12 @@ impl Observer {
         }
         let mut table = RowTable::default();
         let of = |(number, route): (u32, &Route)| {
-            let rows = rows_of(&mut table, &self.traffic, self.services.get(route.service), &route.template);
+            let rows = rows_of(
+                &mut table,
+                &self.traffic,
+                self.services.get(route.service),
+                &route.template,
+            );
             (number, rows)
         };
         let routes: Vec<(u32, RouteRows)> = self.taught.iter().map(of).collect();
@@ -134,12 +155,16 @@ impl Observer {
     }
 }
 
+const UNDECIDED_ROWS: RouteRows = RouteRows {
+    rows: [UNDECIDED; Method::NUMBERS + 1],
+};
+
 /// Which rows decide about a route. More than one policy is only where some of them run dry: that is left to user space.
 fn rows_of(table: &mut RowTable, traffic: &Traffic, service: Option<&Service>, template: &str) -> RouteRows {
     let policies = service.map_or(&[][..], |service| &service.policies);
     match policies {
         [] => route_rows(table, None, template),
         [policy] => route_rows(table, traffic.policy(*policy), template),
-        _ => RowTable::UNDECIDED_ROWS,
+        _ => UNDECIDED_ROWS,
     }
 }

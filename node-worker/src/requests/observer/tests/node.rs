@@ -175,12 +175,12 @@ impl Node {
         self.observer.settle_pending(self.now);
     }
 
-    pub(super) fn numbers(&self) -> Numbers {
+    pub(super) fn numbers(&mut self) -> Numbers {
         self.observer.numbers(self.now)
     }
 
     /// (container, route, status or 0 for aborted) → requests.
-    pub(super) fn counts(&self) -> BTreeMap<(String, String, u16), u64> {
+    pub(super) fn counts(&mut self) -> BTreeMap<(String, String, u16), u64> {
         let mut counts = BTreeMap::new();
         for service in self.numbers().services {
             let container = service
