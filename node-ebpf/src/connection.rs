@@ -53,7 +53,7 @@ pub(crate) enum Direction {
 /// Data was read from a descriptor or written to it.
 #[inline(always)]
 pub(crate) fn transfer(caller: &Caller, fd: u32, buffer: Buffer, returned: u64, direction: u8) {
-    let Some(socket) = Socket::of(fd) else {
+    let Some(socket) = Socket::of(caller, fd) else {
         return;
     };
     let Some(piece) = buffer.first_piece() else {

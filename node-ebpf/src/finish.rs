@@ -86,7 +86,7 @@ pub(crate) fn finish(connection: &mut Connection, task: *mut Task, end: End) {
 
 /// The route and the header lines, read from the head.
 #[inline(always)]
-fn find(connection: &Connection) -> Finding {
+fn find(connection: &mut Connection) -> Finding {
     let record = &connection.record;
     let len = (record.head_len as usize).min(HEAD_BYTES);
     let mut finding = Finding {
@@ -110,7 +110,8 @@ fn find(connection: &Connection) -> Finding {
         return finding;
     }
     finding.readable = true;
-    finding.headers = head::headers(target.end, len, zero, |at| word(record, at));
+    finding.headers = headers(connection, target.end, len);
+    let record = &connection.record;
     let shape = if record.role == Role::Client as u8 {
         peer(record)
     } else {
@@ -118,6 +119,31 @@ fn find(connection: &Connection) -> Finding {
     };
     finding.route = route(record, shape);
     finding
+}
+
+/// What the header lines say. A head that has its `traceparent` where the connection's last one had it comes from the same client, and is
+/// not looked through again.
+#[inline(always)]
+fn headers(connection: &mut Connection, end: usize, len: usize) -> head::Headers {
+    let record = &connection.record;
+    // SAFETY: the connection's own field, which nobody writes.
+    let zero = || unsafe { buffer::zero_at(&raw const connection.zero) };
+    let expected = end.wrapping_add(connection.parent_behind as usize).wrapping_add(zero());
+    if connection.parent_behind != 0 && head::is_parent_at(expected, |at| word(record, at)) {
+        return head::Headers {
+            flags: u32::from(connection.header_flags),
+            parent_at: expected.wrapping_add(zero()),
+        };
+    }
+    let found = head::headers(end.wrapping_add(zero()), len, zero, |at| word(record, at));
+    let parent_at = found.parent_at.wrapping_add(zero());
+    connection.header_flags = found.flags as u8;
+    connection.parent_behind = if parent_at == 0 {
+        0
+    } else {
+        parent_at.wrapping_sub(end) as u32
+    };
+    head::Headers { parent_at, ..found }
 }
 
 #[inline(always)]

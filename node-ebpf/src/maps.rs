@@ -2,16 +2,22 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use shoalwatch_ebpf_common::{
-    Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS,
-    DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey, RouteRows, Stat, Task, sampling::Row,
+    Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_DESCRIPTORS,
+    DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey, RouteRows, Stat, Task,
+    sampling::Row,
 };
 
 /// The observed processes, by tgid.
 #[map]
 pub(crate) static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(DEFAULT_MAX_TASKS, 0);
+
+/// What descriptors lead to, so that it need not be looked up in the kernel's structures each time. Only a memory: what is evicted is
+/// looked up again.
+#[map]
+pub(crate) static DESCRIPTORS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(DEFAULT_MAX_DESCRIPTORS, 0);
 
 /// The connections of observed processes, by the address of their `struct sock`: whichever descriptor of whichever process
 /// leads to it, it is the same connection. Not LRU: eviction would drop the slowest requests, which matter most.

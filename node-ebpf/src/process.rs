@@ -50,7 +50,13 @@ fn process_fork(ctx: TracePointContext) -> u32 {
     if clone_flags & CLONE_THREAD != 0 {
         return 0;
     }
-    let task = Task { lost: 0, ..*task };
+    let task = Task {
+        lost: 0,
+        // What descriptors of an earlier process of this number led to is not what this one's lead to.
+        // SAFETY: the helper has no preconditions.
+        generation: (unsafe { bpf_ktime_get_ns() } >> 10) as u32,
+        ..*task
+    };
     if TASKS.insert(child, task, 0).is_err() {
         count(Stat::TasksFull);
     }

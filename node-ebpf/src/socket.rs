@@ -1,14 +1,16 @@
 //! From a descriptor to the connection behind it.
 //!
-//! A connection is the kernel's `struct sock`. Descriptors are only names for it: duplicated, inherited, passed to another process
-//! or used again for something else, they need not be followed, for they are resolved at every transfer. Where the fields lie is
-//! read by the loader from the running kernel's type information.
+//! A connection is the kernel's `struct sock`. Descriptors are only names for it: duplicated, inherited or passed to another process
+//! they need not be followed, for each is resolved through the kernel's own structures, whose layout the loader reads from the running
+//! kernel's type information. That is six reads, so what a descriptor leads to is remembered until a call changes it.
 
 use aya_ebpf::{
     Global,
     helpers::{bpf_get_current_task, bpf_probe_read_kernel},
 };
-use shoalwatch_ebpf_common::RequestRecord;
+use shoalwatch_ebpf_common::{RequestRecord, Task, descriptor_key};
+
+use crate::{connection::Caller, maps::DESCRIPTORS};
 
 /// Offsets; see [`shoalwatch_ebpf_common::globals`].
 #[unsafe(no_mangle)]
@@ -44,8 +46,7 @@ const MAPPED: u64 = 0xffff_0000;
 pub(crate) struct Socket {
     /// The address of its `struct sock`.
     pub(crate) sock: u64,
-    /// The address of its `struct socket`.
-    socket: u64,
+    fd: u32,
 }
 
 /// What a transfer's connection is, once it matters.
@@ -62,25 +63,28 @@ pub(crate) enum Kind {
 impl Socket {
     /// The socket behind a descriptor; none for a file, a pipe, or a descriptor that is closed already.
     #[inline(always)]
-    pub(crate) fn of(fd: u32) -> Option<Self> {
-        // SAFETY: the helper has no preconditions.
-        let task = unsafe { bpf_get_current_task() };
-        let files: u64 = kernel(task, &TASK_FILES)?;
-        let table: u64 = kernel(files, &FILES_FDT)?;
-        let [max_fds, descriptors]: [u64; 2] = kernel(table, &FDTABLE_MAX_FDS)?;
-        if fd >= max_fds as u32 {
-            return None;
-        }
-        let file: u64 = kernel_at(descriptors + u64::from(fd) * 8)?;
-        let socket: u64 = kernel(file, &FILE_PRIVATE_DATA)?;
-        let [owner, sock]: [u64; 2] = kernel(socket, &SOCKET_FILE)?;
-        // Only a socket knows its file: whatever else `private_data` may be is told apart by this.
-        (owner == file && sock != 0).then_some(Self { sock, socket })
+    pub(crate) fn of(caller: &Caller, fd: u32) -> Option<Self> {
+        let key = descriptor_key(caller.tgid, generation(caller.task), fd)?;
+        // SAFETY: the value is copied at once.
+        let known = unsafe { DESCRIPTORS.get(key) }.copied();
+        let sock = match known {
+            Some(sock) => sock,
+            None => {
+                let sock = resolve(fd).map_or(0, |(_, sock)| sock);
+                // What finds no room is resolved again.
+                DESCRIPTORS.insert(key, sock, 0).ok();
+                sock
+            }
+        };
+        (sock != 0).then_some(Self { sock, fd })
     }
 
     #[inline(always)]
     pub(crate) fn kind(self) -> Kind {
-        let stream = kernel::<u16>(self.socket, &SOCKET_TYPE) == Some(SOCK_STREAM);
+        let Some((socket, sock)) = resolve(self.fd) else {
+            return Kind::Other;
+        };
+        let stream = sock == self.sock && kernel::<u16>(socket, &SOCKET_TYPE) == Some(SOCK_STREAM);
         match kernel::<u16>(self.sock, &SOCK_FAMILY) {
             Some(AF_INET | AF_INET6) if stream => Kind::Internet,
             Some(AF_UNIX) if stream => Kind::Local,
@@ -106,6 +110,46 @@ impl Socket {
             record.peer_address[8..].copy_from_slice(&b);
         }
     }
+}
+
+/// The `struct socket` and `struct sock` behind a descriptor of the current process.
+#[inline(always)]
+fn resolve(fd: u32) -> Option<(u64, u64)> {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let files: u64 = kernel(task, &TASK_FILES)?;
+    let table: u64 = kernel(files, &FILES_FDT)?;
+    let [max_fds, descriptors]: [u64; 2] = kernel(table, &FDTABLE_MAX_FDS)?;
+    if fd >= max_fds as u32 {
+        return None;
+    }
+    let file: u64 = kernel_at(descriptors + u64::from(fd) * 8)?;
+    let socket: u64 = kernel(file, &FILE_PRIVATE_DATA)?;
+    let [owner, sock]: [u64; 2] = kernel(socket, &SOCKET_FILE)?;
+    // Only a socket knows its file: whatever else `private_data` may be is told apart by this.
+    (owner == file).then_some((socket, sock))
+}
+
+/// A descriptor may lead to something else from now on.
+#[inline(always)]
+pub(crate) fn forget(caller: &Caller, fd: u32) {
+    if let Some(key) = descriptor_key(caller.tgid, generation(caller.task), fd) {
+        // Most were never looked up: nothing to remove is no failure.
+        DESCRIPTORS.remove(key).ok();
+    }
+}
+
+/// Every descriptor may.
+#[inline(always)]
+pub(crate) fn forget_all(task: *mut Task) {
+    // SAFETY: the map gave the pointer, and it lives as long as the program runs. Two at a time may count as one, which is enough.
+    unsafe { (*task).generation = (*task).generation.wrapping_add(1) };
+}
+
+#[inline(always)]
+fn generation(task: *mut Task) -> u32 {
+    // SAFETY: as above.
+    unsafe { (*task).generation }
 }
 
 /// A field of a kernel structure; none where it cannot be read.

@@ -8,18 +8,19 @@ use crate::{
     connection::{self, Caller, Direction},
     maps::TASKS,
     registers::Registers,
+    socket,
     stats::count,
 };
 
-/// System calls on x86-64 that move data, by number. `sendfile` is not among them: it never carries a status line.
+/// System calls on x86-64 that matter, by number. `sendfile` is not among them: it never carries a status line.
 ///
 /// Tables and no comparisons: what the verifier reads from them it takes for unknown, so it need not follow every call through
 /// everything that comes after.
-const CALLS: usize = 48;
+const CALLS: usize = 512;
 static LAYOUTS: [u8; CALLS] = layouts();
 static DIRECTIONS: [u8; CALLS] = directions();
 
-/// How a call names its data.
+/// How a call names its data, or the descriptors that it changes.
 mod layout {
     pub(super) const NONE: u8 = 0;
     /// Address and length.
@@ -32,17 +33,36 @@ mod layout {
     pub(super) const MESSAGE: u8 = 4;
     /// The same, and flags of `recv(2)` in the third argument.
     pub(super) const MESSAGE_FLAGS: u8 = 5;
+    /// The descriptor in the first argument is closed.
+    pub(super) const CLOSES: u8 = 6;
+    /// The result is a descriptor, new or changed.
+    pub(super) const OPENS: u8 = 7;
+    /// Many descriptors change.
+    pub(super) const CHANGES_MANY: u8 = 8;
 }
 
 mod number {
     pub(super) const READ: usize = 0;
     pub(super) const WRITE: usize = 1;
+    pub(super) const OPEN: usize = 2;
+    pub(super) const CLOSE: usize = 3;
     pub(super) const READV: usize = 19;
     pub(super) const WRITEV: usize = 20;
+    pub(super) const DUP: usize = 32;
+    pub(super) const DUP2: usize = 33;
+    pub(super) const SOCKET: usize = 41;
+    pub(super) const ACCEPT: usize = 43;
     pub(super) const SENDTO: usize = 44;
     pub(super) const RECVFROM: usize = 45;
     pub(super) const SENDMSG: usize = 46;
     pub(super) const RECVMSG: usize = 47;
+    pub(super) const EXECVE: usize = 59;
+    pub(super) const OPENAT: usize = 257;
+    pub(super) const UNSHARE: usize = 272;
+    pub(super) const ACCEPT4: usize = 288;
+    pub(super) const DUP3: usize = 292;
+    pub(super) const EXECVEAT: usize = 322;
+    pub(super) const CLOSE_RANGE: usize = 436;
 }
 
 const fn layouts() -> [u8; CALLS] {
@@ -55,6 +75,19 @@ const fn layouts() -> [u8; CALLS] {
     layouts[number::WRITEV] = layout::VECTOR;
     layouts[number::SENDMSG] = layout::MESSAGE;
     layouts[number::RECVMSG] = layout::MESSAGE_FLAGS;
+    layouts[number::CLOSE] = layout::CLOSES;
+    layouts[number::OPEN] = layout::OPENS;
+    layouts[number::OPENAT] = layout::OPENS;
+    layouts[number::SOCKET] = layout::OPENS;
+    layouts[number::ACCEPT] = layout::OPENS;
+    layouts[number::ACCEPT4] = layout::OPENS;
+    layouts[number::DUP] = layout::OPENS;
+    layouts[number::DUP2] = layout::OPENS;
+    layouts[number::DUP3] = layout::OPENS;
+    layouts[number::EXECVE] = layout::CHANGES_MANY;
+    layouts[number::EXECVEAT] = layout::CHANGES_MANY;
+    layouts[number::UNSHARE] = layout::CHANGES_MANY;
+    layouts[number::CLOSE_RANGE] = layout::CHANGES_MANY;
     layouts
 }
 
@@ -79,7 +112,7 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// From the cheapest question to the dearest: most calls of a machine end at the first. A call that moved nothing is of no interest.
+/// From the cheapest question to the dearest: most calls of a machine end at the first.
 #[inline(always)]
 fn observe(pt_regs: *const u64, returned: i64) {
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -87,7 +120,7 @@ fn observe(pt_regs: *const u64, returned: i64) {
     let Some(task) = TASKS.get_ptr_mut(tgid) else {
         return;
     };
-    if returned <= 0 {
+    if returned < 0 {
         return;
     }
     let Some(registers) = Registers::read(pt_regs) else {
@@ -120,7 +153,13 @@ fn dispatch(caller: &Caller, registers: &Registers, returned: u64) {
         },
         layout::MESSAGE => Buffer::Message { address },
         layout::MESSAGE_FLAGS if registers.rdx & MSG_PEEK == 0 => Buffer::Message { address },
+        layout::CLOSES => return socket::forget(caller, registers.rdi as u32),
+        layout::OPENS => return socket::forget(caller, returned as u32),
+        layout::CHANGES_MANY => return socket::forget_all(caller.task),
         _ => return,
     };
+    if returned == 0 {
+        return;
+    }
     connection::transfer(caller, registers.rdi as u32, buffer, returned, DIRECTIONS[number]);
 }

@@ -38,16 +38,18 @@ pub struct Connection {
     pub local: u8,
     /// 1 when the peer reset the connection while its answer was awaited: the process may have written it just before.
     pub reset: u8,
+    /// What the header lines of the last request that was looked through said; see [`head::Headers`](crate::head::Headers).
+    pub header_flags: u8,
     /// Always 0: there is no implicit padding.
-    pub reserved: u16,
+    pub reserved: u8,
     /// The first bytes of what may be the next request, read before the current one was seen answered.
     pub ahead: [u8; 8],
     /// When `ahead` was read.
     pub ahead_ns: u64,
     /// Bytes of the current request so far, its body included.
     pub asked_bytes: u32,
-    /// Always 0: there is no implicit padding.
-    pub unused: u32,
+    /// How far behind the target the `traceparent` of that request lay; 0: there was none.
+    pub parent_behind: u32,
     /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
     pub zero: u64,
     /// The current request, sent as it lies here.
@@ -65,11 +67,12 @@ impl Connection {
         ahead_len: 0,
         local: 0,
         reset: 0,
+        header_flags: 0,
         reserved: 0,
         ahead: [0; 8],
         ahead_ns: 0,
         asked_bytes: 0,
-        unused: 0,
+        parent_behind: 0,
         zero: 0,
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],

@@ -45,6 +45,15 @@ pub struct Parent {
     pub sampled: bool,
 }
 
+/// Whether the value of a `traceparent` begins at `at`.
+#[inline(always)]
+pub fn is_parent_at(at: usize, word: impl Fn(usize) -> u64) -> bool {
+    let name = at.wrapping_sub(12);
+    word(name) | FOLD == TRACEPAR
+        && word(name.wrapping_add(8)) & mask(4) | FOLD & mask(4) == word_of(b"ent:")
+        && word(name.wrapping_sub(1)) as u8 == b'\n'
+}
+
 /// Where the lines begin that are looked for; 0: there is none.
 struct Lines {
     parent: usize,
@@ -249,6 +258,13 @@ mod tests {
                 "{padding}"
             );
         }
+    }
+
+    #[test]
+    fn a_place_is_that_of_a_traceparent_only_with_its_name_on_a_line_of_its_own() {
+        let head = head(&std::format!("X-traceparent: {PARENT}\r\nTraceparent: {PARENT}\r\n"));
+        let places = (13..head.len()).filter(|at| is_parent_at(*at, |at| word_at(head.as_bytes(), at)));
+        assert!(places.eq([read(&head).0.parent_at]));
     }
 
     #[test]

@@ -36,12 +36,14 @@ pub use decode::{DecodeError, ProcessEvent, RequestEvent};
 pub use process::{ProcessKind, ProcessRecord};
 pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};
 pub use stat::Stat;
-pub use task::{NO_SPANS, ROUTES_FULL, Task};
+pub use task::{NO_SPANS, ROUTES_FULL, Task, descriptor_key};
 
 /// Names of the maps, as the loader finds them in the object.
 pub mod maps {
     /// Hash map: process id (tgid) → [`Task`](crate::Task). Only tasks listed here are observed.
     pub const TASKS: &str = "TASKS";
+    /// LRU hash map: [`descriptor_key`](crate::descriptor_key) → address of the socket's `struct sock`, 0 for what is no socket.
+    pub const DESCRIPTORS: &str = "DESCRIPTORS";
     /// Hash map: address of the kernel's `struct sock` → [`Connection`](crate::Connection).
     pub const CONNECTIONS: &str = "CONNECTIONS";
     /// Hash map: [`RouteKey`](crate::RouteKey) → the route's number. What is not in it is not counted in the kernel.
@@ -113,6 +115,8 @@ pub const DEFAULT_MAX_COUNTERS: u32 = 4096;
 pub const DEFAULT_MAX_TASKS: u32 = 4096;
 /// Default number of connections tracked at once.
 pub const DEFAULT_MAX_CONNECTIONS: u32 = 16_384;
+/// Default number of descriptors whose socket is remembered.
+pub const DEFAULT_MAX_DESCRIPTORS: u32 = 16_384;
 /// Default size of the ring of finished requests, in bytes: about 30,000 requests with heads of 200 bytes.
 pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
 /// Size of the ring of process events, in bytes.

@@ -15,10 +15,21 @@ pub struct Task {
     pub flags: u32,
     /// The number that all other routes of the service are counted under; 0: such requests are only reported.
     pub other_route: u32,
-    /// Always 0: there is no implicit padding.
-    pub reserved: u32,
+    /// Counts what changes many descriptors at once; see [`descriptor_key`]. Written by the kernel only.
+    pub generation: u32,
     /// Finished requests of this process that were neither counted nor found room in the ring. Incremented atomically.
     pub lost: u64,
+}
+
+/// The key of the map `DESCRIPTORS`: process, generation and descriptor. None for numbers that no usual process has.
+#[inline(always)]
+#[must_use]
+pub const fn descriptor_key(tgid: u32, generation: u32, fd: u32) -> Option<u64> {
+    const FD_BITS: u32 = 20;
+    if fd >> FD_BITS != 0 {
+        return None;
+    }
+    Some((tgid as u64) << 32 | ((generation << FD_BITS) | fd) as u64)
 }
 
 const _: () = {
