@@ -11,7 +11,9 @@ mod histogram;
 use crate::request::{Method, Request, RouteId, ServiceId, Status};
 use std::collections::HashMap;
 
-pub use histogram::{BOUNDS_NS, BOUNDS_SECONDS, Histogram};
+pub use histogram::{BOUNDS_SECONDS, Histogram};
+/// [`BOUNDS_SECONDS`] in nanoseconds: those that the kernel counts by.
+pub use shoalwatch_ebpf_common::BOUNDS_NS;
 
 /// Bounds of a [`RedMetrics`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use crate::request::Request;
 use shoalwatch_protocols::trace_context::Threshold;
 
 pub use limiter::{Limit, Limiter};
+pub(crate) use policy::Rule;
 pub use policy::{BadPolicy, MAX_RULES, Parent, Policy, PolicySpec, RuleSpec};
 pub use probability::{BadProbability, Probability};
 
