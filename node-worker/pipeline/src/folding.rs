@@ -101,3 +101,5 @@ impl RowTable {
         self.overflowed
     }
 }
+#[cfg(test)]
+mod tests;
