@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 pub use histogram::{BOUNDS_SECONDS, Histogram};
 /// [`BOUNDS_SECONDS`] in nanoseconds: those that the kernel counts by.
-pub use shoalwatch_ebpf_common::BOUNDS_NS;
+pub use shoalwatch_ebpf_common::{BOUNDS_NS, BUCKETS};
 
 /// Bounds of a [`RedMetrics`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,16 @@ impl RedMetrics {
             None => self.open(key, request.start_ns),
         };
         histogram.record(request.duration_ns());
+    }
+
+    /// Counts requests that were counted elsewhere, such as in the kernel, since `start_ns`: how many per bucket of [`BOUNDS_SECONDS`], and the
+    /// sum of their durations.
+    pub fn add(&mut self, key: SeriesKey, start_ns: u64, buckets: &[u64; BUCKETS], sum_ns: u64) {
+        let histogram = match self.series.get_mut(&key) {
+            Some(histogram) => histogram,
+            None => self.open(key, start_ns),
+        };
+        histogram.add(buckets, sum_ns);
     }
 
     /// A new series where there is room, else the overflow series. A series begins with its first request.

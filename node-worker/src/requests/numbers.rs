@@ -72,7 +72,8 @@ pub(crate) struct Gauge {
 }
 
 impl Observer {
-    pub(super) fn numbers(&self, now: Now) -> Numbers {
+    pub(super) fn numbers(&mut self, now: Now) -> Numbers {
+        self.count(now);
         let mut services: HashMap<ServiceId, ServiceNumbers> = HashMap::new();
         let mut overflow = None;
         for (id, histogram) in self.traffic.red.iter() {
@@ -141,6 +142,12 @@ impl Observer {
                 "routes_of_one_service",
                 traffic.routes.fullest(),
                 traffic.routes.limits().per_service,
+            ),
+            gauge("kernel_routes", self.taught.len(), crate::loader::MAX_ROUTES as usize),
+            gauge(
+                "kernel_counters",
+                kernel.counters.used as usize,
+                kernel.counters.max as usize,
             ),
             gauge("sli_rows", traffic.slis.rows(), traffic.slis.limits().rows),
         ];

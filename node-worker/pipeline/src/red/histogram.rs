@@ -27,6 +27,14 @@ impl Histogram {
         self.sum_ns += u128::from(duration_ns);
     }
 
+    /// Adds what was counted elsewhere by the same bounds: requests per bucket, and the sum of their durations.
+    pub(super) fn add(&mut self, buckets: &[u64; BUCKETS], sum_ns: u64) {
+        for (bucket, more) in self.buckets.iter_mut().zip(buckets) {
+            *bucket += more;
+        }
+        self.sum_ns += u128::from(sum_ns);
+    }
+
     /// Since when it counts, in nanoseconds since the Unix epoch: OTLP's `start_time_unix_nano`.
     #[must_use]
     pub const fn start_ns(&self) -> u64 {
