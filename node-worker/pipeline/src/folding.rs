@@ -101,3 +101,6 @@ impl RowTable {
         self.overflowed
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,8 @@ use crate::request::Request;
 use shoalwatch_protocols::trace_context::Threshold;
 
 pub use limiter::{Limit, Limiter};
-pub(crate) use policy::Rule;
 pub use policy::{BadPolicy, MAX_RULES, Parent, Policy, PolicySpec, RuleSpec};
+pub(crate) use policy::{Rule, StatusKinds};
 pub use probability::{BadProbability, Probability};
 
 /// Whether a request becomes a span.

@@ -1,13 +1,10 @@
-use crate::request::{Method, Status};
-use crate::sampler::{MAX_RULES, Parent, Policy, Rule};
+use crate::request::Method;
+use crate::sampler::{Parent, Policy, Rule, StatusKinds};
 use shoalwatch_ebpf_common::sampling::{self, BOUNDS, COLUMNS, HONOUR_PARENT, Row, STATUSES, status_index};
 use shoalwatch_protocols::trace_context::Threshold;
 use std::array;
 
-/// The first code that no rule can name; those above have what it has.
-const UNNAMED: u16 = 600;
-
-const _: () = assert!(MAX_RULES <= u32::BITS as usize && COLUMNS <= 1 << u8::BITS);
+const _: () = assert!(COLUMNS <= 1 << u8::BITS);
 
 /// Rules of one policy, by their indices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +17,6 @@ impl RuleSet {
 
     pub(super) fn of_method(policy: &Policy, method: Method) -> Self {
         Self::of(policy, |rule| rule.is_for_method(method))
-    }
-
-    fn of_status(policy: &Policy, status: Status) -> Self {
-        Self::of(policy, |rule| rule.is_for_status(status))
     }
 
     pub(super) const fn and(self, other: Self) -> Self {
@@ -68,31 +61,26 @@ pub(super) fn row(policy: &Policy, rules: RuleSet) -> Row {
 }
 
 /// Thresholds by status and duration, as many as there are.
-struct Grid {
+struct Grid<'a> {
+    statuses: &'a StatusKinds,
     /// The shortest durations of the lines.
     starts: Vec<u64>,
     /// By kind of status: the threshold of each line.
     kinds: Vec<Vec<u64>>,
-    /// The kind of each recorded status.
-    statuses: Vec<(u16, usize)>,
 }
 
-impl Grid {
-    fn new(policy: &Policy, rules: RuleSet) -> Self {
-        let starts = rules.starts(policy);
-        let mut sets = Vec::new();
-        let recorded = (0..=UNNAMED).filter_map(|code| Some((code, Status::recorded(code)?)));
-        let statuses = recorded.map(|(code, status)| {
-            let set = rules.and(RuleSet::of_status(policy, status));
-            (code, index_of(&mut sets, set))
-        });
-        let statuses = statuses.collect();
-        let line = |set: &RuleSet| starts.iter().map(|start| set.threshold(policy, *start)).collect();
-        let kinds = sets.iter().map(line).collect();
+impl<'a> Grid<'a> {
+    fn new(policy: &'a Policy, rules: RuleSet) -> Self {
+        let (statuses, starts) = (policy.statuses(), rules.starts(policy));
+        let line = |bits: &u32| {
+            let rules = rules.and(RuleSet(*bits));
+            starts.iter().map(|start| rules.threshold(policy, *start)).collect()
+        };
+        let kinds = statuses.rules.iter().map(line).collect();
         Self {
+            statuses,
             starts,
             kinds,
-            statuses,
         }
     }
 
@@ -134,15 +122,18 @@ impl Grid {
     /// where statuses that the kernel does not tell apart would need two.
     fn with_columns(&self, kinds: &[[u64; BOUNDS + 1]]) -> Option<Row> {
         let mut row = Row::NEVER;
-        let (mut columns, mut taken) = (Vec::new(), [false; STATUSES]);
-        for (status, kind) in &self.statuses {
-            let column = u8::try_from(index_of(&mut columns, kinds[*kind])).ok()?;
+        // Kinds stand in the order of their first status, so columns do too.
+        let mut columns = Vec::new();
+        let column_of: Vec<usize> = kinds.iter().map(|kind| index_of(&mut columns, *kind)).collect();
+        row.thresholds.get_mut(..columns.len())?.copy_from_slice(&columns);
+        let mut taken = [false; STATUSES];
+        for (status, kind) in &self.statuses.kinds {
+            let column = u8::try_from(column_of[*kind]).ok()?;
             let place = status_index(*status);
             if taken[place] && row.column[place] != column {
                 return None;
             }
             (row.column[place], taken[place]) = (column, true);
-            *row.thresholds.get_mut(usize::from(column))? = kinds[*kind];
         }
         Some(row)
     }

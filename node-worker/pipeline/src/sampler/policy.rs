@@ -5,6 +5,7 @@ use shoalwatch_protocols::trace_context::{Randomness, Threshold};
 
 /// Rules that a policy may have.
 pub const MAX_RULES: usize = 32;
+const _: () = assert!(MAX_RULES <= u32::BITS as usize);
 
 /// What an incoming sampled flag does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,15 +93,49 @@ impl BadPolicy {
     }
 }
 
+/// The first code that no rule can name; those above have the same rules.
+const UNNAMED: u16 = 600;
+
 /// A policy as it is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     rules: Box<[Rule]>,
+    statuses: StatusKinds,
     /// Absent: never.
     threshold: Option<Threshold>,
     parent: Parent,
     limit: Option<Limit>,
     dry_run: bool,
+}
+
+/// Statuses that no rule tells apart are of one kind: found once, for folding asks for every route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StatusKinds {
+    /// The rules that are for each kind, one bit each; in the order of their first status.
+    pub(crate) rules: Vec<u32>,
+    /// Each recorded status up to [`UNNAMED`], and its kind.
+    pub(crate) kinds: Vec<(u16, usize)>,
+}
+
+impl StatusKinds {
+    fn new(rules: &[Rule]) -> Self {
+        let mut sets = Vec::new();
+        let recorded = (0..=UNNAMED).filter_map(|code| Some((code, Status::recorded(code)?)));
+        let kinds = recorded.map(|(code, status)| {
+            let rules = rules.iter().enumerate();
+            let set = rules.fold(0, |set, (index, rule)| {
+                set | u32::from(rule.is_for_status(status)) << index
+            });
+            let known = sets.iter().position(|known| *known == set);
+            let kind = known.unwrap_or(sets.len());
+            if known.is_none() {
+                sets.push(set);
+            }
+            (code, kind)
+        });
+        let kinds = kinds.collect();
+        Self { rules: sets, kinds }
+    }
 }
 
 /// Tests stand in the order of their price.
@@ -119,8 +154,10 @@ impl Policy {
         if spec.rules.len() > MAX_RULES {
             return Err(BadPolicy::TooManyRules(spec.rules.len()));
         }
+        let rules: Box<[Rule]> = spec.rules.iter().map(Rule::compile).collect::<Result<_, _>>()?;
         Ok(Self {
-            rules: spec.rules.iter().map(Rule::compile).collect::<Result<_, _>>()?,
+            statuses: StatusKinds::new(&rules),
+            rules,
             threshold: spec.probability.threshold(),
             parent: spec.parent,
             limit: spec.limit,
@@ -158,6 +195,11 @@ impl Policy {
     /// In the order in which they are asked.
     pub(crate) const fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// What the rules tell apart.
+    pub(crate) const fn statuses(&self) -> &StatusKinds {
+        &self.statuses
     }
 
     /// Of what no rule matches. Absent: never.
@@ -208,7 +250,7 @@ impl Rule {
         self.methods.is_none_or(|methods| methods.contains(method))
     }
 
-    pub(crate) fn is_for_status(&self, status: Status) -> bool {
+    fn is_for_status(&self, status: Status) -> bool {
         self.statuses.as_ref().is_none_or(|statuses| statuses.contains(status))
     }
 
