@@ -27,6 +27,9 @@ const USER_AGE: u64 = word_of(b"user-age");
 /// Bytes of a `traceparent` of version 00.
 const PARENT_BYTES: usize = 55;
 
+/// Bytes of `kube-probe/`, and of `Prometheus/`.
+const AGENT_BYTES: usize = 11;
+
 /// What the header lines say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
@@ -68,11 +71,16 @@ struct Lines {
 pub fn headers(from: usize, len: usize, zero: impl Fn() -> usize, word: impl Fn(usize) -> u64) -> Headers {
     let lines = find(from, len, zero, &word);
     let mut flags = 0;
-    if lines.state != 0 && word(lines.state + 8) & mask(3) | FOLD & mask(3) == word_of(b"te:") {
+    // Whatever its name goes on with: only the last such line is known here.
+    if lines.state != 0 {
         flags |= ASK;
     }
     if lines.agent != 0 && word(lines.agent + 8) & mask(3) | FOLD & mask(3) == word_of(b"nt:") {
-        flags |= caller(word(lines.agent + 11), word(lines.agent + 12));
+        let at = lines.agent + 11;
+        let at = at + usize::from(word(at) as u8 == b' ');
+        if at + AGENT_BYTES <= len {
+            flags |= caller(word(at), word(at + 8) & mask(3));
+        }
     }
     let has_parent = lines.parent != 0 && word(lines.parent + 8) & mask(4) | FOLD & mask(4) == word_of(b"ent:");
     if lines.parents > 1 {
@@ -102,16 +110,19 @@ fn find(from: usize, len: usize, zero: impl Fn() -> usize, word: &impl Fn(usize)
         if at.wrapping_add(12) > len {
             return lines;
         }
+        let name = word(at);
+        // The empty line ends the head.
+        if matches!(name as u8, b'\r' | b'\n') {
+            return lines;
+        }
         // For the same reason no copy may be known to be one.
-        match word(at) | FOLD {
+        match name | FOLD {
             TRACEPAR => {
                 lines.parent = at.wrapping_add(zero());
                 lines.parents += 1;
             }
             TRACESTA => lines.state = at.wrapping_add(zero()),
             USER_AGE => lines.agent = at.wrapping_add(zero()),
-            // The empty line ends the head.
-            name if name as u8 == b'\r' | 0x20 || name as u8 == b'\n' | 0x20 => return lines,
             _ => {}
         }
     }
@@ -135,26 +146,30 @@ fn line_end(at: usize, len: usize, word: &impl Fn(usize) -> u64) -> Option<usize
     None
 }
 
-/// Who asks, by a `User-Agent` without or with one space before it.
+/// Who asks, by the first [`AGENT_BYTES`] of a `User-Agent`: `kube-proxy` and `PrometheusOperator` are others.
 #[inline(always)]
-const fn caller(value: u64, behind_a_space: u64) -> u32 {
-    const KUBE_PROBE: u64 = word_of(b"kube-pro");
-    const PROMETHEUS: u64 = word_of(b"Promethe");
-    let agent = if value as u8 == b' ' { behind_a_space } else { value };
-    match agent {
-        KUBE_PROBE => PROBE,
-        PROMETHEUS => SCRAPE,
-        _ => 0,
+const fn caller(first: u64, rest: u64) -> u32 {
+    const KUBE_PROBE: (u64, u64) = (word_of(b"kube-pro"), word_of(b"be/"));
+    const PROMETHEUS: (u64, u64) = (word_of(b"Promethe"), word_of(b"us/"));
+    if first == KUBE_PROBE.0 && rest == KUBE_PROBE.1 {
+        PROBE
+    } else if first == PROMETHEUS.0 && rest == PROMETHEUS.1 {
+        SCRAPE
+    } else {
+        0
     }
 }
 
 /// Reads the value of a `traceparent`. `Err`: user space has to look at it. `Ok(None)`: it is none, and the trace begins here.
 #[inline(always)]
+#[expect(clippy::result_unit_err, reason = "what is wrong only user space says")]
 pub fn parent(at: usize, len: usize, word: impl Fn(usize) -> u64) -> Result<Option<Parent>, ()> {
     let at = if word(at) as u8 == b' ' { at + 1 } else { at };
     let is_plain = word(at) & mask(3) == word_of(b"00-");
     let end = at + PARENT_BYTES;
-    if !is_plain || end >= len || at > HEAD_BYTES - 64 || !matches!(word(end) as u8, b'\r' | b'\n') {
+    let behind = word(end);
+    let is_end = behind as u8 == b'\n' || behind & mask(2) == word_of(b"\r\n");
+    if !is_plain || end + 1 >= len || at > HEAD_BYTES - 64 || !is_end {
         return Err(());
     }
     let id = [
@@ -164,19 +179,19 @@ pub fn parent(at: usize, len: usize, word: impl Fn(usize) -> u64) -> Result<Opti
         hex(word(at + 27)),
     ];
     let span = [hex(word(at + 36)), hex(word(at + 44))];
-    let flags = hex(word(at + 53) & mask(2) | word_of(b"\0\0000000"));
+    let flags = hex(word(at + 53) & mask(2) | word_of(b"\x00\x00000000"));
     let dashes = word(at + 35) as u8 == b'-' && word(at + 52) as u8 == b'-';
-    let (Some(a), Some(b), Some(c), Some(d)) = (id[0], id[1], id[2], id[3]) else {
+    let [Some(first), Some(second), Some(third), Some(last)] = id else {
         return Ok(None);
     };
-    let (Some(e), Some(f), Some(flags)) = (span[0], span[1], flags) else {
+    let ([Some(high), Some(low)], Some(flags)) = (span, flags) else {
         return Ok(None);
     };
-    if !dashes || a | b | c | d == 0 || e | f == 0 {
+    if !dashes || first | second | third | last == 0 || high | low == 0 {
         return Ok(None);
     }
     Ok(Some(Parent {
-        randomness: (c << 32 | d) & ((1 << 56) - 1),
+        randomness: (third << 32 | last) & ((1 << 56) - 1),
         sampled: flags >> 24 & 1 == 1,
     }))
 }
@@ -249,7 +264,7 @@ mod tests {
         for padding in 0..40 {
             let lines = std::format!("X: {}\r\nTraceParent: {PARENT}\r\nAccept: */*\r\n", "a".repeat(padding));
             let expected = Parent {
-                randomness: 0x48eb_211c_8031_9c,
+                randomness: 0x48_eb21_1c80_319c,
                 sampled: true,
             };
             assert_eq!(

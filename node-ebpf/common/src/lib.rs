@@ -10,6 +10,10 @@
     clippy::inline_always,
     reason = "a call between BPF functions is dearer than its body, and `inline` is not obeyed"
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "the low byte of a word is meant, and numbers that are bounded by a loop"
+)]
 
 #[cfg(any(feature = "user", test))]
 extern crate std;

@@ -63,12 +63,13 @@ impl Row {
     }
 }
 
-/// The place of a status in [`Row::column`]; those without a column share the place of an answer that never came.
+/// The place of a status in [`Row::column`]; those without a column of their own, which no rule can name, share that of a code that
+/// no answer has.
 #[inline(always)]
 #[must_use]
 pub const fn status_index(status: u16) -> usize {
     let index = status as usize;
-    if index < STATUSES { index } else { 0 }
+    if index < STATUSES { index } else { 1 }
 }
 
 /// What comes of a request.
@@ -124,7 +125,7 @@ mod tests {
             assert_eq!(row.threshold(503, duration), expected);
             assert_eq!(row.threshold(500, duration), NEVER);
         }
-        assert_eq!(status_index(0), status_index(600));
+        assert_eq!((status_index(0), status_index(600), status_index(999)), (0, 1, 1));
         assert_ne!(status_index(100), status_index(0));
     }
 

@@ -29,6 +29,9 @@ const QUERY: u64 = 1 << 62;
 const END: u64 = 1 << 63;
 /// Bytes that no target has: a request line with one of them is not HTTP.
 const FORBIDDEN: u64 = END | QUERY;
+/// Bytes of a UUID, and those of them that are digits.
+const UUID_LENGTH: u64 = 36;
+const UUID_DIGITS: u64 = 32;
 /// Where the dashes of a UUID stand.
 const UUID_DASHES: u64 = 1 << 8 | 1 << 13 | 1 << 18 | 1 << 23;
 
@@ -45,7 +48,6 @@ const fn classes() -> [u64; 256] {
     classes
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the index of a table of 256")]
 const fn class(byte: u8) -> u64 {
     match byte {
         b'0'..=b'9' => DIGIT | HEX,
@@ -87,7 +89,7 @@ impl Segment {
         let (dashes, odd) = ((self.counts >> 32) & LANE, self.counts >> 48);
         let number = is_zero(digits ^ self.length) & at_least(self.length, 1);
         let hex_word = is_zero(hex ^ self.length) & at_least(self.length, 8) & at_least(digits, 1);
-        let uuid = is_zero((self.length ^ 36) | (hex ^ 32) | (dashes ^ 4));
+        let uuid = is_zero((self.length ^ UUID_LENGTH) | (hex ^ UUID_DIGITS) | (dashes ^ (UUID_LENGTH - UUID_DIGITS)));
         at_least(odd, 1) | number | hex_word | uuid
     }
 
@@ -157,7 +159,7 @@ pub fn target(
                 ended = Some(length);
                 break;
             }
-            let dash = class / DASH & (UUID_DASHES.wrapping_shr(length as u32)) & 1;
+            let dash = (class / DASH) & UUID_DASHES.wrapping_shr(length as u32) & 1;
             counts += (class & !DASH) + dash * UUID_DASH;
             hash = mix(hash, this);
         }
@@ -191,8 +193,8 @@ fn skip_query(from: usize, len: usize, zero: &impl Fn() -> usize, word: &impl Fn
             return None;
         }
         let bytes = word(at);
-        let delete = bytes ^ 0x7f * ONES;
-        let ends = (bytes.wrapping_sub(0x21 * ONES) & !bytes | delete.wrapping_sub(ONES) & !delete) & 0x80 * ONES;
+        let delete = bytes ^ (0x7f * ONES);
+        let ends = (bytes.wrapping_sub(0x21 * ONES) & !bytes | delete.wrapping_sub(ONES) & !delete) & (0x80 * ONES);
         if ends != 0 {
             let end = at.wrapping_add(first_byte(ends)).wrapping_add(zero());
             return (end < len && word(end) as u8 == b' ').then_some(end);

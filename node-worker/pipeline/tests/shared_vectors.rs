@@ -117,11 +117,13 @@ fn path() -> impl Strategy<Value = Bytes> {
 }
 
 /// As callers name themselves: two of them are machinery.
-const AGENTS: [&str; 5] = [
+const AGENTS: [&str; 7] = [
     "kube-probe/1.36",
     "Prometheus/3.0.0",
-    "kube-scheduler/v1.36.0",
-    "Promtail/3.6",
+    "kube-probe",
+    "kube-proxy/v1.36.0",
+    "PrometheusOperator/0.90",
+    "Promethe",
     "curl/8.1",
 ];
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -130,7 +132,7 @@ const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 fn line() -> impl Strategy<Value = String> {
     let name = prop_oneof![
         6 => prop::sample::select(&["traceparent", "TraceParent", "TRACEPARENT", "user-agent", "User-Agent"][..]),
-        2 => prop::sample::select(&["tracestate", "Tracestate", "tracepart", "user-agency", "X"][..]),
+        2 => prop::sample::select(&["tracestate", "Tracestate", "tracepart", "tracestats", "tracestatus", "user-agency", "X"][..]),
     ];
     let parent = prop_oneof![
         4 => "00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",
@@ -146,7 +148,7 @@ fn line() -> impl Strategy<Value = String> {
     let space = prop::sample::select(&["", " ", " ", " ", "  ", "\t"][..]);
     let end = prop::sample::select(&["\r\n", "\r\n", "\r\n", "\n", " \r\n"][..]);
     let known = (name, space, value, end).prop_map(|(name, space, value, end)| format!("{name}:{space}{value}{end}"));
-    prop_oneof![4 => known, 1 => "[A-Z][a-z-]{0,8}: [ -~]{0,30}\r\n", 1 => "[.-~][ -~]{0,8}\r\n"]
+    prop_oneof![4 => known, 1 => "[A-Z*a-z-]{1,9}: [ -~]{0,30}\r\n", 1 => "[ -~]{0,8}\r\n"]
 }
 
 /// A header line that says nothing here.
@@ -210,8 +212,6 @@ proptest! {
         memory in memory(),
     ) {
         let record = Record::cut(&request.0, cut.index(request.0.len() + 1), &memory.0);
-        // A line that is cut before its line feed is none to user space.
-        prop_assume!(!record.head().ends_with(b"\r"));
         if let Some(Ok(parent)) = record.headers().map(|headers| record.parent(&headers)) {
             let head = parse_head(record.head())?;
             let expected = head.traceparent.and_then(|value| TraceParent::parse(value).ok());

@@ -3,7 +3,7 @@ use crate::matching::RoutePattern;
 use crate::request::{Request, Status, Trace, tests::request};
 use crate::sampler::{Decision, DropReason, Parent, PolicySpec, Probability, RuleSpec};
 use proptest::prelude::*;
-use shoalwatch_ebpf_common::sampling::{self, BOUNDS, COLUMNS, status_index};
+use shoalwatch_ebpf_common::sampling::{self, BOUNDS, COLUMNS};
 use shoalwatch_protocols::trace_context::{Randomness, Threshold};
 
 const ROUTES: [&str; 4] = ["/", "/a", "/a/{id}", "_OTHER"];
@@ -194,13 +194,6 @@ proptest! {
 
     #[test]
     fn a_policy_of_four_rules_and_three_durations_is_decided_in_the_kernel(spec in any_policy(4, BOUNDS), asked in asked()) {
-        let mut spec = spec;
-        // Where the kernel does not tell an aborted request from a code that no rule can name.
-        if status_index(0) == status_index(600) {
-            for rule in &mut spec.rules {
-                rule.aborted = false;
-            }
-        }
         let (_, kernel) = asked.kernel(&Policy::compile(&spec)?);
         prop_assert_ne!(kernel, sampling::Decision::Undecided);
     }
@@ -329,17 +322,13 @@ fn statuses_count_where_they_differ() {
 }
 
 #[test]
-fn an_aborted_request_is_decided_in_the_kernel_where_its_place_is_its_own() {
+fn an_aborted_request_is_none_with_a_code_that_no_rule_can_name() {
     let named = RuleSpec {
         aborted: true,
         ..rule(1.0)
     };
     let row = row_of(&spec(0.0, vec![named.clone()]));
-    if status_index(0) == status_index(600) {
-        assert_eq!(row, Row::UNDECIDED);
-    } else {
-        assert_eq!([row.threshold(0, 0), row.threshold(600, 0)], [0, sampling::NEVER]);
-    }
+    assert_eq!([row.threshold(0, 0), row.threshold(600, 0)], [0, sampling::NEVER]);
     let row = row_of(&spec(1.0, vec![for_code(500, 0.0), named]));
     assert_eq!(
         [0, 600, 500].map(|status| row.threshold(status, 0)),
