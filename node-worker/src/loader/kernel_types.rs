@@ -106,7 +106,7 @@ mod kind {
 const TYPE_BYTES: usize = 12;
 
 struct Types<'a> {
-    types: &'a [u8],
+    all: &'a [u8],
     strings: &'a [u8],
     /// Where each type begins; number 0 is `void` and has none.
     begins: Vec<usize>,
@@ -133,7 +133,7 @@ impl<'a> Types<'a> {
         let types = body.get(word(8)?..)?.get(..word(12)?)?;
         let strings = body.get(word(16)?..)?.get(..word(20)?)?;
         let mut found = Self {
-            types,
+            all: types,
             strings,
             begins: vec![0],
         };
@@ -146,9 +146,9 @@ impl<'a> Types<'a> {
     }
 
     fn at(&self, at: usize) -> Option<Type> {
-        let info = u32_at(self.types, at + 4)?;
+        let info = u32_at(self.all, at + 4)?;
         Some(Type {
-            name: u32_at(self.types, at)?,
+            name: u32_at(self.all, at)?,
             kind: info >> 24 & 0x1f,
             members: info & 0xffff,
             bit_fields: info >> 31 == 1,
@@ -176,9 +176,9 @@ impl<'a> Types<'a> {
         (0..structure.members as usize).find_map(|index| {
             let at = structure.rest + index * TYPE_BYTES;
             let (name, of, bits) = (
-                u32_at(self.types, at)?,
-                u32_at(self.types, at + 4)?,
-                u32_at(self.types, at + 8)?,
+                u32_at(self.all, at)?,
+                u32_at(self.all, at + 4)?,
+                u32_at(self.all, at + 8)?,
             );
             let bits = if structure.bit_fields { bits & 0xff_ffff } else { bits };
             let name = self.name(name)?;

@@ -131,7 +131,7 @@ impl Tables {
                 Err(MapError::KeyNotFound) => continue,
                 Err(source) => return Err(refused(source)),
             };
-            let sum = per_cpu.iter().fold(Counter::EMPTY, |sum, counter| sum.plus(counter));
+            let sum = per_cpu.iter().fold(Counter::EMPTY, Counter::plus);
             sink(key, &sum);
         }
         Ok(())

@@ -19,7 +19,7 @@ const NONE: u32 = 0;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) service: ServiceId,
-    pub(super) route: RouteId,
+    pub(super) id: RouteId,
     /// What rules know the route by.
     pub(super) template: Box<str>,
     /// How the kernel knows it; absent for the number of all other routes of a service.
@@ -54,7 +54,7 @@ impl Taught {
         }
         let number = self.give(Route {
             service,
-            route: RouteId::OTHER,
+            id: RouteId::OTHER,
             template: template.into(),
             key: None,
         })?;
@@ -71,7 +71,7 @@ impl Taught {
     pub(super) fn learn(&mut self, key: RouteKey, route: RouteId, template: &str) -> Option<u32> {
         let number = self.give(Route {
             service: ServiceId(key.service),
-            route,
+            id: route,
             template: template.into(),
             key: Some(key),
         })?;
@@ -80,13 +80,12 @@ impl Taught {
     }
 
     fn give(&mut self, route: Route) -> Option<u32> {
-        let number = match self.free.pop() {
-            Some(number) => number,
-            None => {
-                let next = u32::try_from(self.routes.len()).ok()?.max(NONE + 1);
-                self.routes.resize(next as usize, None);
-                (next < MAX_ROUTES).then_some(next)?
-            }
+        let number = if let Some(number) = self.free.pop() {
+            number
+        } else {
+            let next = u32::try_from(self.routes.len()).ok()?.max(NONE + 1);
+            self.routes.resize(next as usize, None);
+            (next < MAX_ROUTES).then_some(next)?
         };
         let place = number as usize;
         if place == self.routes.len() {

@@ -211,7 +211,7 @@ impl Traffic {
         };
         let key = SeriesKey {
             service: more.route.service,
-            route: more.route.route,
+            route: more.route.id,
             method,
             status,
         };
