@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,6 +16,8 @@ pub(crate) struct Told {
     pub(crate) lost: HashMap<u32, u64>,
     /// Process, service, status, head.
     pub(crate) requests: Vec<(u32, u32, u16, Vec<u8>)>,
+    /// The same of what processes asked others, with the peer.
+    pub(crate) calls: Vec<(u32, u32, u16, Vec<u8>, Option<SocketAddr>)>,
     pub(crate) news: Vec<ProcessEvent>,
     pub(crate) unseen: u64,
 }
@@ -41,29 +44,20 @@ impl Kernel for FakeKernel {
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize {
-        let requests = std::mem::take(&mut self.lock().requests);
+        let mut told = self.lock();
+        let (requests, calls) = (std::mem::take(&mut told.requests), std::mem::take(&mut told.calls));
+        drop(told);
         for (tgid, service, status, head) in &requests {
+            sink(event(*tgid, *service, *status, head));
+        }
+        for (tgid, service, status, head, peer) in &calls {
             sink(RequestEvent {
-                start_ns: 1_000,
-                end_ns: 2_000,
-                randomness: 0,
-                threshold: 0,
-                peer: None,
-                tgid: *tgid,
-                tid: *tgid,
-                fd: 3,
-                service: *service,
-                flags: 0,
-                answer_bytes: 0,
-                read_bytes: 0,
-                counted: None,
-                status: *status,
-                role: Role::Server,
-                decision: Decision::Undecided,
-                head,
+                role: Role::Client,
+                peer: *peer,
+                ..event(*tgid, *service, *status, head)
             });
         }
-        requests.len()
+        requests.len() + calls.len()
     }
 
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize {
@@ -90,5 +84,27 @@ impl Kernel for FakeKernel {
 
     fn tells_all_news(&self) -> bool {
         true
+    }
+}
+
+fn event(tgid: u32, service: u32, status: u16, head: &[u8]) -> RequestEvent<'_> {
+    RequestEvent {
+        start_ns: 1_000,
+        end_ns: 2_000,
+        randomness: 0,
+        threshold: 0,
+        peer: None,
+        tgid,
+        tid: tgid,
+        fd: 3,
+        service,
+        flags: 0,
+        answer_bytes: 0,
+        read_bytes: 0,
+        counted: None,
+        status,
+        role: Role::Server,
+        decision: Decision::Undecided,
+        head,
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     discovery::{ContainerRef, Exits, ProcFs},
     enrichment::{Identity, PodIndex, host_identity, service_of},
     in_force::InForce,
-    loader::{ProcessEvent, ProcessKind, RequestEvent, Role, Task},
+    loader::{ProcessEvent, ProcessKind, RequestEvent, Task},
 };
 
 /// How long requests wait for their pod to become known.
@@ -156,9 +156,6 @@ impl Observer {
             ..
         } = self;
         kernel.drain(&mut |event: RequestEvent<'_>| {
-            if event.role == Role::Client {
-                return;
-            }
             let service = match event.service {
                 PENDING => processes.service(event.tgid),
                 number => Some(ServiceId(number)),
