@@ -209,14 +209,36 @@ fn losses(page: &mut Page, snapshot: &Snapshot, counters: &Counters) {
     );
 }
 
+/// The others are steps of a request's way, or told by other metrics.
 const fn is_loss(stat: Stat) -> bool {
-    !matches!(stat, Stat::Requests | Stat::Events)
+    matches!(
+        stat,
+        Stat::RingFull
+            | Stat::UnpairedAnswer
+            | Stat::Pipelined
+            | Stat::ShortAnswer
+            | Stat::ReadFailed
+            | Stat::MapFull
+            | Stat::Task32Bit
+            | Stat::TasksFull
+            | Stat::ProcessRingFull
+            | Stat::CountersFull
+            | Stat::SpanLost
+            | Stat::RouteLost
+    )
 }
 
 fn kernel(page: &mut Page, snapshot: &Snapshot) {
     const NAME: &str = "shoalwatch_kernel_requests_total";
     page.head(NAME, "counter", "Requests as the eBPF programs saw them");
-    for (step, stat) in [("begun", Stat::Requests), ("answered", Stat::Events)] {
+    let steps = [
+        ("begun", Stat::Requests),
+        ("counted", Stat::Counted),
+        ("reported", Stat::Events),
+        ("aborted", Stat::Aborted),
+        ("reset", Stat::Reset),
+    ];
+    for (step, stat) in steps {
         page.sample(NAME, &[("step", step)], snapshot.kernel.get(stat));
     }
 }

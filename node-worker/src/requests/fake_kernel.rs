@@ -9,6 +9,9 @@ use std::{
 use super::Kernel;
 use crate::loader::{Fullness, ProbeError, ProcessEvent, RequestEvent, Role, Stats, Task, sampling::Decision};
 
+/// What a process asked others: process, service, status, head, peer.
+pub(crate) type Call = (u32, u32, u16, Vec<u8>, Option<SocketAddr>);
+
 /// What the observer told the kernel, and what it will hear from it.
 #[derive(Default)]
 pub(crate) struct Told {
@@ -16,8 +19,7 @@ pub(crate) struct Told {
     pub(crate) lost: HashMap<u32, u64>,
     /// Process, service, status, head.
     pub(crate) requests: Vec<(u32, u32, u16, Vec<u8>)>,
-    /// The same of what processes asked others, with the peer.
-    pub(crate) calls: Vec<(u32, u32, u16, Vec<u8>, Option<SocketAddr>)>,
+    pub(crate) calls: Vec<Call>,
     pub(crate) news: Vec<ProcessEvent>,
     pub(crate) unseen: u64,
 }

@@ -127,7 +127,7 @@ impl HttpSpan<'_> {
 /// only a path can follow an authority, so CONNECT and `OPTIONS *` have none.
 fn client(peer: SocketAddr, path: &[u8], out: &mut Vec<u8>) {
     written_text(out, field::ATTRIBUTES, "server.address", |out| {
-        displayed(peer.ip(), out)
+        displayed(peer.ip(), out);
     });
     integer(out, field::ATTRIBUTES, "server.port", peer.port().into());
     if path.starts_with(b"/") {
