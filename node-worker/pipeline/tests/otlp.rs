@@ -16,7 +16,7 @@ use shoalwatch_pipeline::{
     ids::IdSource,
     loss::LossCounters,
     otlp::{self, HttpSpan},
-    request::{Method, PeerId, Request, RouteId, ServiceId, Status, Target, Trace},
+    request::{Method, PeerId, Request, Role, RouteId, ServiceId, Status, Target, Trace},
 };
 use shoalwatch_protocols::{
     http1::{RequestHead, TargetForm, Version, parse_head},
@@ -40,8 +40,9 @@ struct Input {
     trace_id: [u8; 16],
     parent_id: Option<[u8; 8]>,
     rv: Option<u64>,
-    /// Present: the request of a client; then its peer, if that is known.
-    asked: Option<Option<SocketAddr>>,
+    role: Role,
+    /// Of no interest for a server.
+    peer: Option<SocketAddr>,
     span_id: [u8; 8],
     th: Option<u64>,
 }
@@ -68,9 +69,9 @@ impl Input {
             start_ns: self.times.0,
             end_ns: self.times.1,
             method: self.method,
-            target: match self.asked {
-                Some(_) => Target::Peer(PeerId(1)),
-                None => Target::Route(RouteId(1)),
+            target: match self.role {
+                Role::Server => Target::Route(RouteId(1)),
+                Role::Client => Target::Peer(PeerId(1)),
             },
             template: &self.template,
             status: Status::recorded(self.status).expect("three digits or none"),
@@ -84,7 +85,7 @@ impl Input {
         use_span(&HttpSpan {
             request: &request,
             head: &head,
-            peer: self.asked.flatten(),
+            peer: self.peer,
             span_id: self.span_id,
             threshold: self.th.and_then(Threshold::new),
         })
@@ -109,12 +110,13 @@ prop_compose! {
         status in prop_oneof![Just(0), 100u16..=999],
         ids in any::<([u8; 16], Option<[u8; 8]>, [u8; 8])>(),
         rv in any::<Option<u64>>(),
-        asked in any::<Option<Option<SocketAddr>>>(),
+        role in prop::sample::select(vec![Role::Server, Role::Client]),
+        peer in any::<Option<SocketAddr>>(),
         th in prop::option::of((0u64..1 << 56, 0u32..56).prop_map(|(th, zeros)| th >> zeros << zeros)),
     ) -> Input {
         Input {
             method, method_name, path, version, tracestate, times, template, status,
-            trace_id: ids.0, parent_id: ids.1, rv, asked, span_id: ids.2, th,
+            trace_id: ids.0, parent_id: ids.1, rv, role, peer, span_id: ids.2, th,
         }
     }
 }
