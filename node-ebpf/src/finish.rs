@@ -268,12 +268,12 @@ fn decide(record: &mut RequestRecord, route: u32, headers: &head::Headers) -> De
         Some(parent) => parent.randomness,
         None => random(),
     };
-    sampling::decide(
-        threshold,
-        row.flags,
-        parent.map(|parent| parent.sampled),
-        record.randomness,
-    )
+    let parent = parent.map(|parent| parent.sampled);
+    if row.flags & sampling::HONOUR_PARENT != 0 && parent == Some(true) {
+        // The caller decided, and with which probability is not known: no threshold is passed on.
+        record.threshold = NEVER;
+    }
+    sampling::decide(threshold, row.flags, parent, record.randomness)
 }
 
 #[inline(always)]

@@ -41,6 +41,7 @@ counters! {
     "shoalwatch_unjudged_requests_total", "Requests that are counted here and in no other metric" => {
         KubeProbe ["kind" = "kube-probe"],
         PrometheusScrape ["kind" = "prometheus"],
+        HalfRequest ["kind" = "half"],
     }
     "shoalwatch_not_http_total", "Beginnings of conversations that were taken for requests and are none" => {
         NotHttpIncomplete ["reason" = "incomplete"],
@@ -93,6 +94,7 @@ counters! {
     }
     "shoalwatch_selection_failures_total", "Processes that should be observed and are not, by what failed" => {
         SelectFailed ["reason" = "kernel"],
+        TeachFailed ["reason" = "teach"],
         ServicesFull ["reason" = "services_full"],
         SliRowsFull ["reason" = "sli_rows_full"],
         PodsFull ["reason" = "pods_full"],

@@ -16,7 +16,7 @@ pub struct RequestEvent<'a> {
     pub end_ns: u64,
     /// The 56 bits that the kernel decided by.
     pub randomness: u64,
-    /// The threshold that the kernel decided by.
+    /// The threshold that the kernel decided by; [`NEVER`](crate::sampling::NEVER) where the caller decided.
     pub threshold: u64,
     /// A client's peer.
     pub peer: Option<SocketAddr>,

@@ -24,7 +24,7 @@ pub struct RequestRecord {
     pub end_ns: u64,
     /// The 56 bits that the kernel decided by: of the caller's trace, else random.
     pub randomness: u64,
-    /// The threshold that the kernel decided by.
+    /// The threshold that the kernel decided by; [`NEVER`](crate::sampling::NEVER) where the caller decided.
     pub threshold: u64,
     /// A client's peer: its IPv6 address, or an IPv4 address mapped to one.
     pub peer_address: [u8; 16],

@@ -11,10 +11,12 @@
 //! - [`otlp`]: the span is written;
 //! - [`batch`]: it waits for its export.
 //!
+//! Where the kernel decides for itself, it does by what [`folding`] makes of a policy.
 //! [`selector`] says which policy a pod is under, [`loss`] counts what was lost on the way.
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod folding;
 pub mod ids;
 mod interned;
 pub mod loss;

@@ -11,7 +11,9 @@ mod histogram;
 use crate::request::{ByRole, Method, Request, Role, ServiceId, Status, Target};
 use std::collections::HashMap;
 
-pub use histogram::{BOUNDS_NS, BOUNDS_SECONDS, Histogram};
+pub use histogram::{BOUNDS_SECONDS, Histogram};
+/// [`BOUNDS_SECONDS`] in nanoseconds: those that the kernel counts by.
+pub use shoalwatch_ebpf_common::{BOUNDS_NS, BUCKETS};
 
 /// Bounds of a [`RedMetrics`], for each of its two metrics: what a node calls takes no room from what it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,16 @@ impl RedMetrics {
             None => self.open(key, request.start_ns),
         };
         histogram.record(request.duration_ns());
+    }
+
+    /// Counts requests that were counted elsewhere, such as in the kernel, since `start_ns`: how many per bucket of [`BOUNDS_SECONDS`], and the
+    /// sum of their durations.
+    pub fn add(&mut self, key: SeriesKey, start_ns: u64, buckets: &[u64; BUCKETS], sum_ns: u64) {
+        let histogram = match self.series.get_mut(&key) {
+            Some(histogram) => histogram,
+            None => self.open(key, start_ns),
+        };
+        histogram.add(buckets, sum_ns);
     }
 
     /// A new series where there is room, else the overflow series. A series begins with its first request.

@@ -191,6 +191,16 @@ impl Trace {
         }
     }
 
+    /// The trace with a randomness that somebody else decided by; that of a caller is left as it is.
+    #[must_use]
+    pub fn with_randomness(mut self, randomness: Randomness) -> Self {
+        if self.parent_id.is_none() {
+            let [_, low @ ..] = randomness.get().to_be_bytes();
+            self.trace_id[9..].copy_from_slice(&low);
+        }
+        self
+    }
+
     /// `rv` where the caller sent one, else the low 56 bits of the trace id.
     #[must_use]
     pub fn randomness(&self) -> Randomness {

@@ -18,6 +18,7 @@ use crate::request::Request;
 use shoalwatch_protocols::trace_context::Threshold;
 
 pub use limiter::{Limit, Limiter};
+pub(crate) use policy::Rule;
 pub use policy::{BadPolicy, MAX_RULES, Parent, Policy, PolicySpec, RuleSpec};
 pub use probability::{BadProbability, Probability};
 
@@ -137,11 +138,16 @@ impl Sampler {
         &self.policy
     }
 
+    /// Whether the limit lets through one more request that the policy keeps; to be asked where somebody else decided by the policy.
+    pub fn allows(&mut self, now_ns: u64) -> bool {
+        self.limiter.as_mut().is_none_or(|limiter| limiter.try_take(now_ns))
+    }
+
     /// Decides about a request. `now_ns` is of any clock that the other calls use too.
     pub fn decide(&mut self, request: &Request<'_>, now_ns: u64) -> Verdict {
         let trace = &request.trace;
         let Judgement { decision, rule } = self.policy.decide(request, trace.randomness(), trace.parent_sampled);
-        let allowed = !decision.is_keep() || self.limiter.as_mut().is_none_or(|limiter| limiter.try_take(now_ns));
+        let allowed = !decision.is_keep() || self.allows(now_ns);
         let would = if allowed {
             decision
         } else {

@@ -7,7 +7,7 @@
 mod report;
 
 use crate::matching::StatusSet;
-use crate::request::{PodId, Request};
+use crate::request::{PodId, Request, Status};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -194,22 +194,27 @@ impl SliCounters {
 
     /// Counts an answer of a pod.
     pub fn record(&mut self, row: RowId, pod: PodId, request: &Request<'_>) -> Counted {
+        self.record_many(row, pod, request.template, request.status, 1)
+    }
+
+    /// Counts several answers of a pod that differ in nothing that matters here.
+    pub fn record_many(&mut self, row: RowId, pod: PodId, template: &str, status: Status, answers: u64) -> Counted {
         let Some(row) = self.rows.get_mut(&row) else {
             return Counted::NoRow;
         };
         let Some(definition) = &row.definition else {
             return Counted::NoRow;
         };
-        if !definition.is_about(request.template) {
+        if !definition.is_about(template) {
             return Counted::NotMeant;
         }
-        let bad = definition.bad.contains(request.status);
+        let bad = definition.bad.contains(status);
         row.changed_in = self.next_report;
         if !bad {
-            row.good += 1;
+            row.good += answers;
             return Counted::Good;
         }
-        row.bad += 1;
+        row.bad += answers;
         if let Some(was_bad) = row.pods.get_mut(&pod) {
             *was_bad = true;
         }

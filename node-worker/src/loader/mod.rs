@@ -32,4 +32,4 @@ pub use shoalwatch_ebpf_common::{
     RequestEvent, Role, RouteKey, RouteRows, Stat, Task, http1::Method, peer_hash, sampling,
 };
 pub use stats::{Fullness, Stats, Usage};
-pub use tables::Slot;
+pub use tables::{Slot, Tables};

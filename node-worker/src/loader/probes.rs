@@ -7,8 +7,8 @@ use aya::{
     maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use shoalwatch_ebpf_common::{
-    Connection, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, MAX_ROUTES,
-    ProcessEvent, RequestEvent, Stat, Task, maps,
+    Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS,
+    DEFAULT_RING_BYTES, MAX_ROUTES, ProcessEvent, RequestEvent, Stat, Task, maps,
 };
 
 use super::{
@@ -147,6 +147,11 @@ impl Probes {
         let lost = self.lost(tgid);
         ignore_absent(maps::TASKS, self.tasks.remove(&tgid))?;
         Ok(lost)
+    }
+
+    /// Hands over every counter, summed over all CPUs. They are cumulative.
+    pub fn counters(&self, sink: &mut dyn FnMut(CounterKey, &Counter)) -> Result<(), ProbeError> {
+        self.tables.read_counters(sink)
     }
 
     /// Routes, policies and counters.

@@ -6,8 +6,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use shoalwatch_pipeline::folding::RowTable;
+
 use super::Kernel;
-use crate::loader::{Fullness, ProbeError, ProcessEvent, RequestEvent, Role, Stats, Task, sampling::Decision};
+use crate::loader::{
+    Counter, CounterKey, Fullness, Method, ProbeError, ProcessEvent, RequestEvent, Role, RouteKey, RouteRows, Stats,
+    Task,
+    sampling::{self, Decision},
+};
 
 /// What a process asked others: process, service, status, head, peer.
 pub(crate) type Call = (u32, u32, u16, Vec<u8>, Option<SocketAddr>);
@@ -22,6 +28,14 @@ pub(crate) struct Told {
     pub(crate) calls: Vec<Call>,
     pub(crate) news: Vec<ProcessEvent>,
     pub(crate) unseen: u64,
+    pub(crate) flags: BTreeMap<u32, u32>,
+    /// By route, status and method.
+    pub(crate) counters: BTreeMap<(u32, u16, u8), Counter>,
+    pub(crate) taught: BTreeMap<u32, RouteKey>,
+    pub(crate) forgotten: Vec<RouteKey>,
+    /// The row of every taught route's GET.
+    pub(crate) rows: BTreeMap<u32, sampling::Row>,
+    pub(crate) turns: usize,
 }
 
 /// Remembers and repeats.
@@ -37,6 +51,7 @@ impl FakeKernel {
 impl Kernel for FakeKernel {
     fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError> {
         self.lock().selected.insert(tgid, task.service);
+        self.lock().flags.insert(tgid, task.flags);
         Ok(())
     }
 
@@ -87,6 +102,48 @@ impl Kernel for FakeKernel {
     fn tells_all_news(&self) -> bool {
         true
     }
+
+    fn teach(&mut self, key: RouteKey, route: u32, rows: RouteRows, table: &RowTable) -> Result<(), ProbeError> {
+        let mut told = self.lock();
+        told.taught.insert(route, key);
+        told.rows.insert(route, row_of_get(rows, table));
+        Ok(())
+    }
+
+    fn decide_by(&mut self, table: &RowTable, routes: &[(u32, RouteRows)]) -> Result<(), ProbeError> {
+        let mut told = self.lock();
+        told.turns += 1;
+        told.rows = routes
+            .iter()
+            .map(|(route, rows)| (*route, row_of_get(*rows, table)))
+            .collect();
+        Ok(())
+    }
+
+    fn read_counters(&self, sink: &mut dyn FnMut(CounterKey, &Counter)) -> Result<(), ProbeError> {
+        for (&(route, status, method), counter) in &self.lock().counters {
+            let key = CounterKey {
+                route,
+                status,
+                method,
+                reserved: 0,
+            };
+            sink(key, counter);
+        }
+        Ok(())
+    }
+
+    fn forget_route(&mut self, key: RouteKey) {
+        self.lock().forgotten.push(key);
+    }
+
+    fn forget_counter(&mut self, key: CounterKey) {
+        self.lock().counters.remove(&(key.route, key.status, key.method));
+    }
+}
+
+fn row_of_get(rows: RouteRows, table: &RowTable) -> sampling::Row {
+    table.rows()[usize::from(rows.rows[Method::Get as usize])]
 }
 
 fn event(tgid: u32, service: u32, status: u16, head: &[u8]) -> RequestEvent<'_> {
@@ -101,7 +158,7 @@ fn event(tgid: u32, service: u32, status: u16, head: &[u8]) -> RequestEvent<'_> 
         fd: 3,
         service,
         flags: 0,
-        answer_bytes: 0,
+        answer_bytes: u32::try_from(head.len()).unwrap_or(u32::MAX),
         read_bytes: 0,
         counted: None,
         status,

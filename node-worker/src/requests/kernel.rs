@@ -1,6 +1,11 @@
 //! What the event loop wants of the kernel: the loaded probes, or nothing on a node that cannot load them.
 
-use crate::loader::{Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, Stat, Stats, Task};
+use shoalwatch_pipeline::folding::RowTable;
+
+use crate::loader::{
+    Counter, CounterKey, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, RouteKey, RouteRows, Stat,
+    Stats, Task,
+};
 
 /// See [`Probes`]. Dynamic, so that the same loop runs without probes and, in tests, without a kernel.
 pub(crate) trait Kernel: Send {
@@ -15,6 +20,14 @@ pub(crate) trait Kernel: Send {
     fn fullness(&self) -> Fullness;
     /// Whether every new process of interest is told of.
     fn tells_all_news(&self) -> bool;
+    /// Has a route's requests counted, and decided by these rows, from now on.
+    fn teach(&mut self, key: RouteKey, route: u32, rows: RouteRows, table: &RowTable) -> Result<(), ProbeError>;
+    /// Decides by these tables from now on; returns when no request is decided by the earlier ones any more.
+    fn decide_by(&mut self, table: &RowTable, routes: &[(u32, RouteRows)]) -> Result<(), ProbeError>;
+    /// Every counter; they are cumulative.
+    fn read_counters(&self, sink: &mut dyn FnMut(CounterKey, &Counter)) -> Result<(), ProbeError>;
+    fn forget_route(&mut self, key: RouteKey);
+    fn forget_counter(&mut self, key: CounterKey);
 }
 
 impl Kernel for Probes {
@@ -53,6 +66,48 @@ impl Kernel for Probes {
 
     fn fullness(&self) -> Fullness {
         self.fullness()
+    }
+
+    fn teach(&mut self, key: RouteKey, route: u32, rows: RouteRows, table: &RowTable) -> Result<(), ProbeError> {
+        let tables = self.tables();
+        // A row that is new is in nobody's use, so it can be written beside those in force; one that is not stays what it is.
+        let slot = tables.slot();
+        for (place, row) in (0..).zip(table.rows()) {
+            if rows.rows.contains(&place) {
+                tables.set_row(slot, place.into(), row)?;
+            }
+        }
+        tables.set_route_rows(slot, route, rows)?;
+        tables.teach(key, route)
+    }
+
+    fn decide_by(&mut self, table: &RowTable, routes: &[(u32, RouteRows)]) -> Result<(), ProbeError> {
+        let tables = self.tables();
+        let slot = tables.slot().other();
+        tables.wait_until_unread()?;
+        for (place, row) in (0..).zip(table.rows()) {
+            tables.set_row(slot, place, row)?;
+        }
+        for (route, rows) in routes {
+            tables.set_route_rows(slot, *route, *rows)?;
+        }
+        tables.turn()
+    }
+
+    fn read_counters(&self, sink: &mut dyn FnMut(CounterKey, &Counter)) -> Result<(), ProbeError> {
+        self.counters(sink)
+    }
+
+    fn forget_route(&mut self, key: RouteKey) {
+        if let Err(error) = self.tables().forget_route(key) {
+            tracing::warn!(%error, "a route cannot be forgotten");
+        }
+    }
+
+    fn forget_counter(&mut self, key: CounterKey) {
+        if let Err(error) = self.tables().forget_counter(key) {
+            tracing::warn!(%error, "a counter cannot be forgotten");
+        }
     }
 
     fn tells_all_news(&self) -> bool {
@@ -100,4 +155,20 @@ impl Kernel for Blind {
     fn tells_all_news(&self) -> bool {
         true
     }
+
+    fn teach(&mut self, _key: RouteKey, _route: u32, _rows: RouteRows, _table: &RowTable) -> Result<(), ProbeError> {
+        Ok(())
+    }
+
+    fn decide_by(&mut self, _table: &RowTable, _routes: &[(u32, RouteRows)]) -> Result<(), ProbeError> {
+        Ok(())
+    }
+
+    fn read_counters(&self, _sink: &mut dyn FnMut(CounterKey, &Counter)) -> Result<(), ProbeError> {
+        Ok(())
+    }
+
+    fn forget_route(&mut self, _key: RouteKey) {}
+
+    fn forget_counter(&mut self, _key: CounterKey) {}
 }

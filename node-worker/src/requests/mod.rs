@@ -12,6 +12,7 @@ mod numbers;
 mod observer;
 mod processes;
 mod services;
+mod taught;
 mod traffic;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use shoalwatch_pipeline::{loss::Loss, sli::Report};
+use shoalwatch_pipeline::{folding::RowTable, loss::Loss, sli::Report};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -37,12 +38,14 @@ use crate::{
     enrichment::PodIndex,
     export::SpanOutlet,
     in_force::InForce,
+    loader::Stats,
 };
 use clock::Now;
 use held::Held;
 use observer::Observer;
 use processes::Processes;
 use services::Services;
+use taught::Taught;
 use traffic::Traffic;
 
 /// The longest time that a record waits in the ring.
@@ -199,6 +202,11 @@ impl Runner {
                 counters: setup.counters,
                 selected_lately: false,
                 unseen: 0,
+                taught: Taught::default(),
+                rows: RowTable::default(),
+                duties_changed: false,
+                counted_unix_ns: Now::read().unix_ns,
+                kernel_counts: Stats::default(),
             },
             commands,
             spans: setup.spans,
@@ -248,8 +256,10 @@ impl Runner {
         }
         if now.monotonic_ns >= self.next_losses {
             self.next_losses = now.monotonic_ns + LOSSES_NS;
+            observer.count(now);
             observer.attribute_losses(now);
         }
+        observer.follow_duties();
         self.hand_on_spans(now, false);
     }
 
@@ -289,6 +299,7 @@ impl Runner {
                     let _unheard = reply.send(());
                 }
                 Command::Report(reply) => {
+                    observer.count(now);
                     let _unheard = reply.send(observer.traffic.timed_report(now));
                 }
                 Command::Acknowledge(sequence) => observer.traffic.slis.acknowledge(sequence),
@@ -302,6 +313,7 @@ impl Runner {
     fn finish(&mut self) {
         let now = Now::read();
         self.observer.take_requests(now);
+        self.observer.count(now);
         self.hand_on_spans(now, true);
         if let Some(queue) = &mut self.observer.traffic.spans {
             queue.discard(Loss::QueueShutdown, &self.observer.counters.losses);

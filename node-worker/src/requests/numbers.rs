@@ -97,7 +97,8 @@ pub(crate) struct Gauge {
 }
 
 impl Observer {
-    pub(super) fn numbers(&self, now: Now) -> Numbers {
+    pub(super) fn numbers(&mut self, now: Now) -> Numbers {
+        self.count(now);
         let mut services: HashMap<ServiceId, ServiceNumbers> = HashMap::new();
         let mut overflow = ByRole::default();
         for (id, histogram) in self.traffic.red.iter() {
@@ -183,6 +184,12 @@ impl Observer {
                 "peers_of_one_service",
                 traffic.peers.fullest(),
                 traffic.peers.limits().per_service,
+            ),
+            gauge("kernel_routes", self.taught.len(), crate::loader::MAX_ROUTES as usize),
+            gauge(
+                "kernel_counters",
+                kernel.counters.used as usize,
+                kernel.counters.max as usize,
             ),
             gauge("sli_rows", traffic.slis.rows(), traffic.slis.limits().rows),
         ];

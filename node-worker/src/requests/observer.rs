@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use shoalwatch_pipeline::{loss::Loss, request::ServiceId, sli::NoRow};
+use shoalwatch_pipeline::{folding::RowTable, loss::Loss, request::ServiceId, sli::NoRow};
 use tracing::{debug, warn};
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     kernel::Kernel,
     processes::{Processes, State},
     services::{PENDING, Service, Services},
+    taught::Taught,
     traffic::Traffic,
 };
 use crate::{
@@ -23,11 +24,16 @@ use crate::{
     discovery::{ContainerRef, Exits, ProcFs},
     enrichment::{Identity, PodIndex, host_identity, service_of},
     in_force::InForce,
-    loader::{ProcessEvent, ProcessKind, RequestEvent, Task},
+    loader::{ProcessEvent, ProcessKind, RequestEvent, Stats},
 };
+
+mod teaching;
 
 /// How long requests wait for their pod to become known.
 pub(super) const PATIENCE_NS: u64 = 2_000_000_000;
+
+/// Routes that are learnt from one look into the ring at most; the others come again.
+const MAX_LESSONS: usize = 1024;
 
 /// What the process turned out to be.
 enum Finding {
@@ -58,14 +64,27 @@ pub(super) struct Observer {
     pub(super) selected_lately: bool,
     /// What the kernel could not see and nobody's in particular, as far as it was counted as incomplete.
     pub(super) unseen: u64,
+    /// Routes that the kernel counts, and the policies as it decides by them.
+    pub(super) taught: Taught,
+    pub(super) rows: RowTable,
+    /// A service is decided about by other policies than the kernel knows.
+    pub(super) duties_changed: bool,
+    /// When the kernel's counters were read last.
+    pub(super) counted_unix_ns: u64,
+    /// What the kernel had counted then, for the counters that are told on.
+    pub(super) kernel_counts: Stats,
 }
 
 impl Observer {
     /// Puts a configuration in force: every request handed on after this call is judged by it.
     pub(super) fn configure(&mut self, in_force: Arc<InForce>, now: Now) {
+        // What was counted until now was counted for the SLIs in force until now.
+        self.count(now);
         self.traffic.configure(&in_force, now);
         self.in_force = in_force;
         self.examine_all(now);
+        self.duties_changed = true;
+        self.follow_duties();
     }
 
     /// What the API server says now about this node's pods.
@@ -101,7 +120,11 @@ impl Observer {
             }
         }
         let expired = self.services.expire(now.monotonic_ns);
-        self.traffic.forget(&expired);
+        if !expired.is_empty() {
+            self.count(now);
+            self.taught.forget(&expired, &mut *self.kernel);
+            self.traffic.forget(&expired);
+        }
     }
 
     /// News from the kernel.
@@ -153,15 +176,20 @@ impl Observer {
             held,
             traffic,
             counters,
+            taught,
             ..
         } = self;
-        kernel.drain(&mut |event: RequestEvent<'_>| {
+        let mut lessons = Vec::new();
+        let taken = kernel.drain(&mut |event: RequestEvent<'_>| {
             let service = match event.service {
                 PENDING => processes.service(event.tgid),
                 number => Some(ServiceId(number)),
             };
             match service.and_then(|id| Some((id, services.get(id)?))) {
-                Some((id, service)) => traffic.take(&event, id, service, now),
+                Some((id, service)) => {
+                    let lesson = traffic.take(&event, id, service, now);
+                    lessons.extend(lesson.filter(|lesson| lessons.len() < MAX_LESSONS && taught.is_new(lesson)));
+                }
                 None if event.service == PENDING && processes.is_pending(event.tgid) => {
                     if !held.push(&event) {
                         counters.losses.add(Loss::PendingFull, 1);
@@ -169,7 +197,9 @@ impl Observer {
                 }
                 None => counters.losses.add(Loss::UnknownProcess, 1),
             }
-        })
+        });
+        self.teach(&lessons);
+        taken
     }
 
     /// Processes that ended. To be called after their last requests were taken.
@@ -339,7 +369,7 @@ impl Observer {
                 self.counters.one(Count::PodsFull);
             }
         }
-        self.services.set_duties(id, policies, rows);
+        self.duties_changed |= self.services.set_duties(id, policies, rows);
     }
 
     /// Tells the kernel. Not needed again while the number stays.
@@ -353,10 +383,7 @@ impl Observer {
                 return false;
             }
         }
-        let task = Task {
-            service,
-            ..Task::default()
-        };
+        let task = self.task(service);
         if let Err(error) = self.kernel.select(tgid, task) {
             warn!(tgid, %error, "process cannot be observed");
             self.counters.one(Count::SelectFailed);

@@ -23,6 +23,8 @@ pub(super) struct Service {
     pub(super) pod: PodId,
     /// Indices of the policies that decide, the last one for good.
     pub(super) policies: Vec<usize>,
+    /// It has all routes that it may have.
+    pub(super) routes_full: bool,
     /// Counters of the SLIs that are about it.
     pub(super) rows: Vec<RowId>,
     processes: usize,
@@ -101,6 +103,7 @@ impl Services {
             otlp: identity.resource.to_otlp(),
             pod,
             policies: Vec::new(),
+            routes_full: false,
             rows: Vec::new(),
             processes: 0,
             idle_since: now_ns,
@@ -115,11 +118,23 @@ impl Services {
         Some(self.last)
     }
 
-    pub(super) fn set_duties(&mut self, id: ServiceId, policies: Vec<usize>, rows: Vec<RowId>) {
-        if let Some(service) = self.by_id.get_mut(&id) {
-            service.policies = policies;
-            service.rows = rows;
-        }
+    /// Returns whether other policies decide than before.
+    pub(super) fn set_duties(&mut self, id: ServiceId, policies: Vec<usize>, rows: Vec<RowId>) -> bool {
+        let Some(service) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        service.rows = rows;
+        let changed = service.policies != policies;
+        service.policies = policies;
+        changed
+    }
+
+    /// Returns whether it was not closed before.
+    pub(super) fn close_routes(&mut self, id: ServiceId) -> bool {
+        let Some(service) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        !std::mem::replace(&mut service.routes_full, true)
     }
 
     pub(super) fn add_process(&mut self, id: ServiceId) {

@@ -13,28 +13,33 @@ use shoalwatch_pipeline::{
     loss::Loss,
     otlp::{self, HttpSpan},
     peers::{PeerLimits, PeerTable},
-    red::{RedLimits, RedMetrics},
-    request::{PeerId, Request, ServiceId, Status, Target, Trace},
+    red::{RedLimits, RedMetrics, SeriesKey},
+    request::{Method, PeerId, Request, RouteId, ServiceId, Status, Target, Trace},
     routes::{RouteLimits, RouteTable},
-    sampler::{Decision, DropReason, Sampler, Verdict},
+    sampler::{Decision, DropReason, Policy, Sampler, Verdict},
     sli::{Counted, Report, ReportRow, SliCounters, SliLimits},
 };
 use shoalwatch_protocols::{
-    http1::{NotHttp, RequestHead, parse_head},
+    http1::{
+        NotHttp, RequestHead, TargetForm,
+        connection::{Connection, Segment, Side},
+        parse_head,
+    },
     route::{self, OTHER},
-    trace_context::{Threshold, TraceParent},
+    trace_context::{Randomness, Threshold, TraceParent},
 };
 
 use super::{
     TimedReport,
     clock::Now,
     services::{Service, Services},
+    taught::More,
 };
 use crate::{
     counters::{Count, Counters},
     export::SCOPE,
     in_force::InForce,
-    loader::{RequestEvent, Role},
+    loader::{NO_SPANS, RequestEvent, Role, sampling},
 };
 
 /// The state that requests change.
@@ -106,18 +111,34 @@ impl Traffic {
         self.sli_rows.retain(|(id, _), _| ids.contains(id));
     }
 
-    /// Counts and judges one request of a service.
-    pub(super) fn take(&mut self, event: &RequestEvent<'_>, id: ServiceId, service: &Service, now: Now) {
+    /// Counts and judges one request of a service; what the kernel did of that already is left to it. Returns the route that the
+    /// kernel could count by itself.
+    pub(super) fn take(
+        &mut self,
+        event: &RequestEvent<'_>,
+        id: ServiceId,
+        service: &Service,
+        now: Now,
+    ) -> Option<Lesson> {
         let head = match parse_head(event.head) {
             Ok(head) => head,
-            Err(error) => return self.count_not_http(error),
+            Err(error) => {
+                self.count_not_http(error);
+                return None;
+            }
         };
         if let Some(kind) = unjudged(&head).filter(|_| event.role == Role::Server) {
-            return self.counters.one(kind);
+            self.counters.one(kind);
+            return None;
         }
         let Some(status) = Status::recorded(event.status) else {
-            return self.counters.losses.add(Loss::BadStatus, 1);
+            self.counters.losses.add(Loss::BadStatus, 1);
+            return None;
         };
+        if status.is_aborted() && !is_whole(event) {
+            self.counters.one(Count::HalfRequest);
+            return None;
+        }
         let mut template = std::mem::take(&mut self.template);
         template_of(&head, &mut template);
         let parent = head.traceparent.and_then(|value| TraceParent::parse(value).ok());
@@ -131,15 +152,94 @@ impl Traffic {
             status,
             trace: Trace::join(parent, head.tracestate.ot(), &mut self.ids),
         };
-        self.red.record(&request);
-        // What a service asked others says nothing about what it answered.
-        if event.role == Role::Server {
-            self.judge(&request, service, event.end_ns);
+        let mut lesson = None;
+        if event.counted.is_none() {
+            self.red.record(&request);
+            // What a service asked others says nothing about what it answered.
+            if let Target::Route(route) = request.target {
+                self.judge(&request, service, event.end_ns);
+                let tells_apart = head.form == TargetForm::Origin && !head.path_cut;
+                lesson = tells_apart.then(|| Lesson {
+                    service: id,
+                    route,
+                    shape: route::shape_hash(head.path),
+                });
+            }
         }
-        if let Some(threshold) = self.sample(&request, service, now) {
-            self.keep(&request, &head, event.peer, service, threshold, now);
-        }
+        self.decide(event, request, &head, service, now);
         self.template = template;
+        lesson
+    }
+
+    /// Makes a span of it if the kernel said so, or if the policy does where the kernel left it to user space.
+    fn decide(
+        &mut self,
+        event: &RequestEvent<'_>,
+        mut request: Request<'_>,
+        head: &RequestHead<'_>,
+        service: &Service,
+        now: Now,
+    ) {
+        if event.flags & NO_SPANS != 0 {
+            return;
+        }
+        let threshold = match event.decision {
+            sampling::Decision::Keep => {
+                request.trace = request
+                    .trace
+                    .with_randomness(Randomness::from_low_bits(event.randomness));
+                self.allow(service, now).then(|| Threshold::new(event.threshold))
+            }
+            _ => self.sample(&request, service, now),
+        };
+        if let Some(threshold) = threshold {
+            self.keep(&request, head, event.peer, service, threshold, now);
+        }
+    }
+
+    /// The limit of the policy that the kernel decided by.
+    fn allow(&mut self, service: &Service, now: Now) -> bool {
+        let policy = service.policies.last();
+        let Some((_, sampler)) = policy.and_then(|policy| self.samplers.get_mut(*policy)) else {
+            // The policy that kept it is not in force any more.
+            self.counters.one(Count::SpanNever);
+            return false;
+        };
+        let allowed = sampler.allows(now.monotonic_ns);
+        self.counters.one(if allowed {
+            Count::SpanKept
+        } else {
+            Count::SpanRateLimited
+        });
+        self.counters.losses.add(Loss::RateLimited, (!allowed).into());
+        allowed
+    }
+
+    /// Takes in what the kernel counted since `since_ns` (Unix time).
+    pub(super) fn add(&mut self, more: &More<'_>, service: &Service, since_ns: u64, now: Now) {
+        let (Some(status), Some(method)) = (Status::recorded(more.status), method(more.method)) else {
+            return self.counters.losses.add(Loss::BadStatus, more.counter.count());
+        };
+        let key = SeriesKey {
+            service: more.route.service,
+            target: Target::Route(more.route.route),
+            method,
+            status,
+        };
+        self.red.add(key, since_ns, &more.counter.buckets, more.counter.sum_ns);
+        for row in &service.rows {
+            let counted = self
+                .slis
+                .record_many(*row, service.pod, &more.route.template, status, more.counter.count());
+            if matches!(counted, Counted::Good | Counted::Bad) {
+                self.counted_ns = now.monotonic_ns;
+            }
+        }
+    }
+
+    /// A policy in force, by its place.
+    pub(super) fn policy(&self, place: usize) -> Option<&Policy> {
+        self.samplers.get(place).map(|(_, sampler)| sampler.policy())
     }
 
     fn count_not_http(&self, error: NotHttp) {
@@ -285,6 +385,33 @@ fn template_of(head: &RequestHead<'_>, template: &mut String) {
     } else {
         route::template_into(head.path, template);
     }
+}
+
+/// A route whose requests the kernel could count by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lesson {
+    pub(super) service: ServiceId,
+    /// [`RouteId::OTHER`]: the service has all routes that it may have.
+    pub(super) route: RouteId,
+    pub(super) shape: u64,
+}
+
+fn method(number: u8) -> Option<Method> {
+    Method::ALL.into_iter().find(|method| *method as u8 == number)
+}
+
+/// Whether a request that was never answered had come whole: one that broke off is none.
+fn is_whole(event: &RequestEvent<'_>) -> bool {
+    let (mut connection, mut whole) = (Connection::new(), false);
+    let came = Segment {
+        side: Side::Request,
+        time_ns: event.start_ns,
+        total_len: event.answer_bytes.into(),
+        captured: event.head,
+    };
+    let fed = connection.feed(came, &mut |_answered| {});
+    connection.close(event.end_ns, &mut |exchange| whole = exchange.whole);
+    fed.is_ok() && whole
 }
 
 fn span_queue() -> SpanQueue {

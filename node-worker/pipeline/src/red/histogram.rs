@@ -1,24 +1,8 @@
+use shoalwatch_ebpf_common::{BUCKETS, bucket};
+
 /// Upper bounds of the buckets, inclusive, in seconds: those of OpenTelemetry's HTTP conventions.
 pub const BOUNDS_SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
-
-/// [`BOUNDS_SECONDS`] in nanoseconds.
-pub const BOUNDS_NS: [u64; 14] = [
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    75_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    750_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    5_000_000_000,
-    7_500_000_000,
-    10_000_000_000,
 ];
 
 /// A cumulative histogram of durations. Sums are exact.
@@ -26,7 +10,7 @@ pub const BOUNDS_NS: [u64; 14] = [
 pub struct Histogram {
     start_ns: u64,
     sum_ns: u128,
-    buckets: [u64; BOUNDS_NS.len() + 1],
+    buckets: [u64; BUCKETS],
 }
 
 impl Histogram {
@@ -34,14 +18,21 @@ impl Histogram {
         Self {
             start_ns,
             sum_ns: 0,
-            buckets: [0; BOUNDS_NS.len() + 1],
+            buckets: [0; BUCKETS],
         }
     }
 
     pub(super) fn record(&mut self, duration_ns: u64) {
-        let bucket = BOUNDS_NS.partition_point(|bound| *bound < duration_ns);
-        self.buckets[bucket] += 1;
+        self.buckets[bucket(duration_ns)] += 1;
         self.sum_ns += u128::from(duration_ns);
+    }
+
+    /// Adds what was counted elsewhere by the same bounds: requests per bucket, and the sum of their durations.
+    pub(super) fn add(&mut self, buckets: &[u64; BUCKETS], sum_ns: u64) {
+        for (bucket, more) in self.buckets.iter_mut().zip(buckets) {
+            *bucket += more;
+        }
+        self.sum_ns += u128::from(sum_ns);
     }
 
     /// Since when it counts, in nanoseconds since the Unix epoch: OTLP's `start_time_unix_nano`.
@@ -65,7 +56,7 @@ impl Histogram {
 
     /// Requests per bucket, not accumulated; the last one is above all bounds.
     #[must_use]
-    pub const fn buckets(&self) -> &[u64; BOUNDS_NS.len() + 1] {
+    pub const fn buckets(&self) -> &[u64; BUCKETS] {
         &self.buckets
     }
 }

@@ -1,6 +1,6 @@
 use super::{Decision, DropReason, Judgement, Limit, Probability};
 use crate::matching::{BadStatus, MethodSet, RoutePattern, StatusSet};
-use crate::request::{Method, Request};
+use crate::request::{Method, Request, Status};
 use shoalwatch_protocols::trace_context::{Randomness, Threshold};
 
 /// Rules that a policy may have.
@@ -105,7 +105,7 @@ pub struct Policy {
 
 /// Tests stand in the order of their price.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Rule {
+pub(crate) struct Rule {
     duration_at_least_ns: u64,
     threshold: Option<Threshold>,
     methods: Option<MethodSet>,
@@ -155,6 +155,21 @@ impl Policy {
         Judgement { decision, rule }
     }
 
+    /// In the order in which they are asked.
+    pub(crate) const fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Of what no rule matches. Absent: never.
+    pub(crate) const fn threshold(&self) -> Option<Threshold> {
+        self.threshold
+    }
+
+    /// What an incoming sampled flag does.
+    pub(crate) const fn parent(&self) -> Parent {
+        self.parent
+    }
+
     /// Absent: none.
     #[must_use]
     pub const fn limit(&self) -> Option<Limit> {
@@ -184,12 +199,31 @@ impl Rule {
 
     fn matches(&self, request: &Request<'_>) -> bool {
         request.duration_ns() >= self.duration_at_least_ns
-            && self.methods.is_none_or(|methods| methods.contains(request.method))
-            && self
-                .statuses
-                .as_ref()
-                .is_none_or(|statuses| statuses.contains(request.status))
-            && self.route.as_ref().is_none_or(|route| route.matches(request.template))
+            && self.is_for_method(request.method)
+            && self.is_for_status(request.status)
+            && self.is_for_route(request.template)
+    }
+
+    pub(crate) fn is_for_method(&self, method: Method) -> bool {
+        self.methods.is_none_or(|methods| methods.contains(method))
+    }
+
+    pub(crate) fn is_for_status(&self, status: Status) -> bool {
+        self.statuses.as_ref().is_none_or(|statuses| statuses.contains(status))
+    }
+
+    pub(crate) fn is_for_route(&self, template: &str) -> bool {
+        self.route.as_ref().is_none_or(|route| route.matches(template))
+    }
+
+    /// In nanoseconds.
+    pub(crate) const fn duration_at_least_ns(&self) -> u64 {
+        self.duration_at_least_ns
+    }
+
+    /// Of what the rule matches. Absent: never.
+    pub(crate) const fn threshold(&self) -> Option<Threshold> {
+        self.threshold
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span};
 use prost::Message;
 use serde_json::json;
-use shoalwatch_pipeline::loss::Loss;
+use shoalwatch_pipeline::{folding::RowTable, loss::Loss};
 use tempfile::TempDir;
 
 use crate::{
@@ -19,10 +19,10 @@ use crate::{
     discovery::{Exits, ProcFs},
     enrichment::{PodFacts, PodIndex},
     in_force::InForce,
-    loader::{ProcessEvent, ProcessKind},
+    loader::{ProcessEvent, ProcessKind, Stats},
     requests::{
         FakeKernel, Now, Numbers, SeriesAttributes, SeriesTarget, held::Held, observer::Observer, processes::Processes,
-        services::Services, traffic::Traffic,
+        services::Services, taught::Taught, traffic::Traffic,
     },
 };
 
@@ -70,6 +70,11 @@ impl Node {
             counters,
             selected_lately: false,
             unseen: 0,
+            taught: Taught::default(),
+            rows: RowTable::default(),
+            duties_changed: false,
+            counted_unix_ns: 0,
+            kernel_counts: Stats::default(),
         };
         let now = Now {
             monotonic_ns: 10_000_000_000,
@@ -181,12 +186,12 @@ impl Node {
         self.observer.settle_pending(self.now);
     }
 
-    pub(super) fn numbers(&self) -> Numbers {
+    pub(super) fn numbers(&mut self) -> Numbers {
         self.observer.numbers(self.now)
     }
 
     /// (container, route, status or 0 for aborted) → requests.
-    pub(super) fn counts(&self) -> BTreeMap<(String, String, u16), u64> {
+    pub(super) fn counts(&mut self) -> BTreeMap<(String, String, u16), u64> {
         let mut counts = BTreeMap::new();
         for service in self.numbers().services {
             let container = service
@@ -212,7 +217,7 @@ impl Node {
     }
 
     /// (peer or `_OTHER`, status or 0 for aborted) → requests that were sent.
-    pub(super) fn calls(&self) -> BTreeMap<(String, u16), u64> {
+    pub(super) fn calls(&mut self) -> BTreeMap<(String, u16), u64> {
         let mut calls = BTreeMap::new();
         for series in self
             .numbers()

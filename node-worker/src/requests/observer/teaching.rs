@@ -1,0 +1,170 @@
+//! What the kernel is taught, and what it counted by it.
+
+use shoalwatch_pipeline::{
+    folding::{RowTable, UNDECIDED, route_rows},
+    request::{RouteId, ServiceId},
+};
+use shoalwatch_protocols::route::OTHER;
+use tracing::warn;
+
+use super::{Count, Now, Observer, PENDING};
+use crate::{
+    loader::{Method, ROUTES_FULL, RouteRows, Stat, Task},
+    requests::{
+        services::Service,
+        taught::{Route, server_key},
+        traffic::{Lesson, Traffic},
+    },
+};
+
+impl Observer {
+    /// What the kernel has to know of a process.
+    pub(super) fn task(&mut self, service: u32) -> Task {
+        let id = ServiceId(service);
+        let known = self.taught.len();
+        let others = match service {
+            PENDING => None,
+            _ => self.taught.others(id, OTHER),
+        };
+        // A new number has no rows yet.
+        self.duties_changed |= self.taught.len() != known;
+        let full = self.services.get(id).is_some_and(|service| service.routes_full);
+        Task {
+            service,
+            flags: if full { ROUTES_FULL } else { 0 },
+            other_route: others.unwrap_or(0),
+            ..Task::default()
+        }
+    }
+
+    /// Has the kernel count routes that came as events.
+    pub(super) fn teach(&mut self, lessons: &[Lesson]) {
+        for lesson in lessons
+            .iter()
+            .filter(|lesson| self.taught.is_new(lesson))
+            .copied()
+            .collect::<Vec<_>>()
+        {
+            if lesson.route == RouteId::OTHER || !self.teach_one(lesson) {
+                self.close_routes(lesson.service);
+            }
+        }
+    }
+
+    /// False: there is no room for one more route.
+    fn teach_one(&mut self, lesson: Lesson) -> bool {
+        if !self.taught.is_new(&lesson) {
+            return true;
+        }
+        let template: Box<str> = self.traffic.routes.name(lesson.service, lesson.route).into();
+        let key = server_key(lesson.service, lesson.shape);
+        let Some(number) = self.taught.learn(key, lesson.route, &template) else {
+            return false;
+        };
+        let rows = rows_of(
+            &mut self.rows,
+            &self.traffic,
+            self.services.get(lesson.service),
+            &template,
+        );
+        if let Err(error) = self.kernel.teach(key, number, rows, &self.rows) {
+            warn!(%error, "the kernel cannot be taught a route");
+            self.counters.one(Count::TeachFailed);
+        }
+        true
+    }
+
+    /// The kernel counts what comes now among all others.
+    fn close_routes(&mut self, id: ServiceId) {
+        if !self.services.close_routes(id) {
+            return;
+        }
+        let task = self.task(id.0);
+        let processes: Vec<u32> = self
+            .processes
+            .observed()
+            .filter(|(_, of)| *of == id)
+            .map(|(tgid, _)| tgid)
+            .collect();
+        for tgid in processes {
+            if let Err(error) = self.kernel.select(tgid, task) {
+                warn!(tgid, %error, "a process cannot be told that its routes are full");
+            }
+        }
+    }
+
+    /// Has the kernel decide as user space does.
+    pub(in crate::requests) fn follow_duties(&mut self) {
+        if !std::mem::take(&mut self.duties_changed) {
+            return;
+        }
+        let mut table = RowTable::default();
+        let of = |(number, route): (u32, &Route)| {
+            let rows = rows_of(
+                &mut table,
+                &self.traffic,
+                self.services.get(route.service),
+                &route.template,
+            );
+            (number, rows)
+        };
+        let routes: Vec<(u32, RouteRows)> = self.taught.iter().map(of).collect();
+        if let Err(error) = self.kernel.decide_by(&table, &routes) {
+            warn!(%error, "the kernel still decides by the earlier policies");
+            self.counters.one(Count::TeachFailed);
+            // With the next look.
+            self.duties_changed = true;
+        }
+        self.rows = table;
+    }
+
+    /// Takes in what the kernel counted since the last call.
+    pub(in crate::requests) fn count(&mut self, now: Now) {
+        let Self {
+            kernel,
+            services,
+            traffic,
+            taught,
+            counted_unix_ns: since,
+            ..
+        } = self;
+        taught.read(&**kernel, &mut |more| {
+            if let Some(service) = services.get(more.route.service) {
+                traffic.add(more, service, *since, now);
+            }
+        });
+        *since = now.unix_ns;
+        self.tell_on();
+    }
+
+    /// What the kernel decided and left out counts as if user space had.
+    fn tell_on(&mut self) {
+        let stats = self.kernel.stats();
+        let told = [
+            (Stat::DroppedProbability, Count::SpanProbability),
+            (Stat::DroppedNever, Count::SpanNever),
+            (Stat::DroppedParent, Count::SpanParent),
+            (Stat::Probe, Count::KubeProbe),
+            (Stat::Scrape, Count::PrometheusScrape),
+        ];
+        for (stat, count) in told {
+            let more = stats.get(stat).saturating_sub(self.kernel_counts.get(stat));
+            self.counters.add(count, more);
+        }
+        self.kernel_counts = stats;
+    }
+}
+
+const UNDECIDED_ROWS: RouteRows = RouteRows {
+    rows: [UNDECIDED; Method::NUMBERS + 1],
+};
+
+/// Which rows decide about a route. More than one policy is only where some of them run dry: that is left to user space.
+fn rows_of(table: &mut RowTable, traffic: &Traffic, service: Option<&Service>, template: &str) -> RouteRows {
+    let policies = service.map_or(&[][..], |service| &service.policies);
+    match policies {
+        [] => route_rows(table, None, template),
+        [policy] => route_rows(table, traffic.policy(*policy), template),
+        _ => UNDECIDED_ROWS,
+    }
+}
