@@ -21,8 +21,8 @@ use prost::Message;
 use shoalwatch_pipeline::{
     ids::IdSource,
     loss::LossCounters,
-    otlp::ServerSpan,
-    request::{Request, RouteId, ServiceId, Status, Trace},
+    otlp::HttpSpan,
+    request::{Request, RouteId, ServiceId, Status, Target, Trace},
     sampler::Sampler,
 };
 use shoalwatch_protocols::{
@@ -51,7 +51,7 @@ impl Kept {
             start_ns: 1_700_000_000_000_000_000,
             end_ns: 1_700_000_000_003_000_000,
             method: self.head.method,
-            route: RouteId(1),
+            target: Target::Route(RouteId(1)),
             template: &self.template,
             status: self.status,
             trace: self.trace,
@@ -76,11 +76,12 @@ fn kept() -> Vec<Kept> {
     kept.take(SPANS as usize).collect()
 }
 
-fn each_span(kept: &[Kept], mut use_span: impl FnMut(&ServerSpan<'_>, usize)) {
+fn each_span(kept: &[Kept], mut use_span: impl FnMut(&HttpSpan<'_>, usize)) {
     for kept in kept {
-        let span = ServerSpan {
+        let span = HttpSpan {
             request: &kept.request(),
             head: &kept.head,
+            peer: None,
             span_id: [7; 8],
             threshold: Threshold::new(0xfd_70a3_d70a_3d71),
         };

@@ -4,8 +4,8 @@
 //! the ids. State that grows has a maximum, tells how full it is, and counts what did not fit.
 //!
 //! A [`request::Request`] goes through, in this order:
-//! - [`routes`]: its template becomes a small number, or `_OTHER`;
-//! - [`red`]: it is counted in the series {service, route, method, status};
+//! - [`routes`], [`peers`]: its template, or for a client its peer, becomes a small number, or `_OTHER`;
+//! - [`red`]: it is counted in the series {service, route or peer, method, status};
 //! - [`sli`]: it is counted as good or bad for each SLO that watches it;
 //! - [`sampler`]: it is decided whether it becomes a span;
 //! - [`otlp`]: the span is written;
@@ -18,9 +18,11 @@
 pub mod batch;
 pub mod folding;
 pub mod ids;
+mod interned;
 pub mod loss;
 pub mod matching;
 pub mod otlp;
+pub mod peers;
 pub mod red;
 pub mod request;
 pub mod routes;

@@ -9,7 +9,7 @@ mod span;
 pub mod wire;
 
 pub use attribute::{flag, integer, text};
-pub use span::ServerSpan;
+pub use span::HttpSpan;
 
 /// Appends what is within a `Resource`.
 pub fn resource<'a>(attributes: impl IntoIterator<Item = (&'a str, &'a str)>, out: &mut Vec<u8>) {

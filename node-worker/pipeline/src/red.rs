@@ -1,21 +1,21 @@
-//! Rate, errors and duration: cumulative histograms per {service, route, method, status}, as OpenTelemetry's
-//! `http.server.request.duration`.
+//! Rate, errors and duration: cumulative histograms per {service, route or peer, method, status}, as OpenTelemetry's
+//! `http.server.request.duration` and `http.client.request.duration`.
 //!
-//! The number of series is bounded as OpenTelemetry's metrics SDK bounds it (specification, "Cardinality limits"): a measurement
+//! The number of series of each of the two metrics is bounded as OpenTelemetry's metrics SDK bounds it (specification, "Cardinality limits"): a measurement
 //! that would need one too many goes to a series with the only attribute `otel.metric.overflow=true`. No measurement is lost or
 //! counted twice, whatever the bounds. Since services are resources, each has an overflow series of its own; services beyond
 //! their bound share one.
 
 mod histogram;
 
-use crate::request::{Method, Request, RouteId, ServiceId, Status};
+use crate::request::{ByRole, Method, Request, Role, ServiceId, Status, Target};
 use std::collections::HashMap;
 
 pub use histogram::{BOUNDS_SECONDS, Histogram};
 /// [`BOUNDS_SECONDS`] in nanoseconds: those that the kernel counts by.
 pub use shoalwatch_ebpf_common::{BOUNDS_NS, BUCKETS};
 
-/// Bounds of a [`RedMetrics`].
+/// Bounds of a [`RedMetrics`], for each of its two metrics: what a node calls takes no room from what it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RedLimits {
     /// Series of all services, overflow series apart.
@@ -39,10 +39,10 @@ impl Default for RedLimits {
 /// What tells one series from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesKey {
-    /// Whose process took it.
+    /// Whose process answered, or asked.
     pub service: ServiceId,
-    /// `http.route`
-    pub route: RouteId,
+    /// `http.route`, or `server.address` and `server.port`
+    pub target: Target,
     /// `http.request.method`
     pub method: Method,
     /// `http.response.status_code`, and `error.type` where it failed
@@ -53,14 +53,14 @@ impl From<&Request<'_>> for SeriesKey {
     fn from(request: &Request<'_>) -> Self {
         let Request {
             service,
-            route,
+            target,
             method,
             status,
             ..
         } = *request;
         Self {
             service,
-            route,
+            target,
             method,
             status,
         }
@@ -73,9 +73,9 @@ pub enum SeriesId {
     /// One with its attributes.
     Series(SeriesKey),
     /// `otel.metric.overflow=true` of one service.
-    ServiceOverflow(ServiceId),
+    ServiceOverflow(ServiceId, Role),
     /// `otel.metric.overflow=true` of all services that were too many.
-    Overflow,
+    Overflow(Role),
 }
 
 /// The histograms of all services on this node.
@@ -83,9 +83,10 @@ pub enum SeriesId {
 pub struct RedMetrics {
     limits: RedLimits,
     series: HashMap<SeriesKey, Histogram>,
-    per_service: HashMap<ServiceId, usize>,
-    service_overflow: HashMap<ServiceId, Histogram>,
-    overflow: Option<Histogram>,
+    opened: ByRole<usize>,
+    per_service: ByRole<HashMap<ServiceId, usize>>,
+    service_overflow: ByRole<HashMap<ServiceId, Histogram>>,
+    overflow: ByRole<Option<Histogram>>,
     overflowed: u64,
 }
 
@@ -121,20 +122,22 @@ impl RedMetrics {
 
     /// A new series where there is room, else the overflow series. A series begins with its first request.
     fn open(&mut self, key: SeriesKey, start_ns: u64) -> &mut Histogram {
-        let of_service = self.per_service.get(&key.service).copied().unwrap_or(0);
-        if self.series.len() < self.limits.series && of_service < self.limits.series_per_service {
-            self.per_service.insert(key.service, of_service + 1);
+        let role = key.target.role();
+        let (opened, per_service) = (self.opened.of_mut(role), self.per_service.of_mut(role));
+        let of_service = per_service.get(&key.service).copied().unwrap_or(0);
+        if *opened < self.limits.series && of_service < self.limits.series_per_service {
+            *opened += 1;
+            per_service.insert(key.service, of_service + 1);
             return self.series.entry(key).or_insert_with(|| Histogram::new(start_ns));
         }
         self.overflowed += 1;
-        let own =
-            self.service_overflow.contains_key(&key.service) || self.service_overflow.len() < self.limits.services;
-        if own {
-            self.service_overflow
-                .entry(key.service)
-                .or_insert_with(|| Histogram::new(start_ns))
+        let owners = self.service_overflow.of_mut(role);
+        if owners.contains_key(&key.service) || owners.len() < self.limits.services {
+            owners.entry(key.service).or_insert_with(|| Histogram::new(start_ns))
         } else {
-            self.overflow.get_or_insert_with(|| Histogram::new(start_ns))
+            self.overflow
+                .of_mut(role)
+                .get_or_insert_with(|| Histogram::new(start_ns))
         }
     }
 
@@ -144,26 +147,31 @@ impl RedMetrics {
             .series
             .iter()
             .map(|(key, histogram)| (SeriesId::Series(*key), histogram));
-        let services = self
-            .service_overflow
+        let services = self.service_overflow.iter().flat_map(|(role, owners)| {
+            owners
+                .iter()
+                .map(move |(service, histogram)| (SeriesId::ServiceOverflow(*service, role), histogram))
+        });
+        let shared = self
+            .overflow
             .iter()
-            .map(|(id, histogram)| (SeriesId::ServiceOverflow(*id), histogram));
-        series
-            .chain(services)
-            .chain(self.overflow.iter().map(|histogram| (SeriesId::Overflow, histogram)))
+            .filter_map(|(role, histogram)| Some((SeriesId::Overflow(role), histogram.as_ref()?)));
+        series.chain(services).chain(shared)
     }
 
     /// Forgets a service that is gone, once its last counts were exported. What it put into the shared overflow series stays.
     pub fn remove_service(&mut self, service: ServiceId) {
         self.series.retain(|key, _| key.service != service);
-        self.per_service.remove(&service);
-        self.service_overflow.remove(&service);
+        for role in [Role::Server, Role::Client] {
+            *self.opened.of_mut(role) -= self.per_service.of_mut(role).remove(&service).unwrap_or(0);
+            self.service_overflow.of_mut(role).remove(&service);
+        }
     }
 
-    /// Series with attributes, for a fullness metric against [`RedLimits::series`].
+    /// Series with attributes of servers or of clients, for a fullness metric against [`RedLimits::series`].
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.series.len()
+    pub const fn len(&self, role: Role) -> usize {
+        *self.opened.of(role)
     }
 
     /// Whether nothing was recorded.

@@ -23,6 +23,76 @@ impl RouteId {
     pub const OTHER: Self = Self(0);
 }
 
+/// A peer that one service calls; see [`crate::peers::PeerTable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u32);
+
+impl PeerId {
+    /// The peer of every request whose address is not known or has no number of its own.
+    pub const OTHER: Self = Self(0);
+}
+
+/// Which end of a request a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// It answers.
+    Server,
+    /// It asks.
+    Client,
+}
+
+/// Something of either role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByRole<T> {
+    /// That of servers.
+    pub server: T,
+    /// That of clients.
+    pub client: T,
+}
+
+impl<T> ByRole<T> {
+    /// That of a role.
+    pub const fn of(&self, role: Role) -> &T {
+        match role {
+            Role::Server => &self.server,
+            Role::Client => &self.client,
+        }
+    }
+
+    /// The same, to be changed.
+    pub const fn of_mut(&mut self, role: Role) -> &mut T {
+        match role {
+            Role::Server => &mut self.server,
+            Role::Client => &mut self.client,
+        }
+    }
+
+    /// Both, with their roles.
+    pub fn iter(&self) -> impl Iterator<Item = (Role, &T)> {
+        [(Role::Server, &self.server), (Role::Client, &self.client)].into_iter()
+    }
+}
+
+/// What a request went to, as far as metrics tell it apart. It says the role of the observed service, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// The service answered: by this route.
+    Route(RouteId),
+    /// The service asked: this peer.
+    Peer(PeerId),
+}
+
+impl Target {
+    /// Which end the service was.
+    #[must_use]
+    pub const fn role(self) -> Role {
+        match self {
+            Self::Route(_) => Role::Server,
+            Self::Peer(_) => Role::Client,
+        }
+    }
+}
+
 /// How a request ended: with an answer's status code of three digits, or aborted.
 ///
 /// Displayed as the value of `error.type`: the code, or `aborted`.
@@ -66,11 +136,15 @@ impl Status {
         self.0 == Self::ABORTED.0
     }
 
-    /// 5xx or aborted: the span of a server is an error and has an `error.type`. For 5xx OpenTelemetry's HTTP conventions want the
-    /// code there; for what ends without one they leave the word to the instrumentation.
+    /// Aborted, 5xx for a server, from 400 for a client: the span is an error and has an `error.type`. For codes OpenTelemetry's HTTP
+    /// conventions want the code there; for what ends without one they leave the word to the instrumentation.
     #[must_use]
-    pub const fn is_failure(self) -> bool {
-        self.is_aborted() || matches!(self.0, 500..=599)
+    pub const fn is_failure(self, role: Role) -> bool {
+        self.is_aborted()
+            || match role {
+                Role::Server => matches!(self.0, 500..=599),
+                Role::Client => self.0 >= 400,
+            }
     }
 }
 
@@ -86,9 +160,10 @@ impl fmt::Display for Status {
 /// The trace that a request belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
-    /// The caller's, or a new one.
+    /// That of the head's `traceparent`, or a new one.
     pub trace_id: [u8; 16],
-    /// The caller's span, if there is one.
+    /// The span that the head's `traceparent` names, if there is one: of a server's caller, or what a client's application began for this
+    /// call.
     pub parent_id: Option<[u8; 8]>,
     /// The caller's sampled flag, if there is a caller.
     pub parent_sampled: Option<bool>,
@@ -136,16 +211,16 @@ impl Trace {
 /// One finished request.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Whose process took it.
+    /// Whose process answered, or asked.
     pub service: ServiceId,
-    /// First byte of the request read, in nanoseconds since the Unix epoch.
+    /// First byte of the request read by a server or written by a client, in nanoseconds since the Unix epoch.
     pub start_ns: u64,
-    /// The write with the final status line returned, or the connection was closed without one, in nanoseconds since the Unix epoch.
+    /// The call with the final status line returned, or the connection was closed without one, in nanoseconds since the Unix epoch.
     pub end_ns: u64,
     /// The request's method.
     pub method: Method,
-    /// What metrics call the route.
-    pub route: RouteId,
+    /// What metrics call the route or the peer.
+    pub target: Target,
     /// What rules call the route: the template even where the table is full, [`shoalwatch_protocols::route::OTHER`] where the path
     /// was not seen whole.
     pub template: &'a str,
@@ -156,6 +231,18 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Which end the service was.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.target.role()
+    }
+
+    /// Whether its span is an error; see [`Status::is_failure`].
+    #[must_use]
+    pub const fn is_failure(&self) -> bool {
+        self.status.is_failure(self.role())
+    }
+
     /// Zero where the clock went backwards.
     #[must_use]
     pub const fn duration_ns(&self) -> u64 {

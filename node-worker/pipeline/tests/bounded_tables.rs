@@ -1,9 +1,11 @@
-//! Route tables against a simple model.
+//! Tables of routes and peers against a simple model.
 
 use proptest::prelude::*;
-use shoalwatch_pipeline::request::{RouteId, ServiceId};
+use shoalwatch_pipeline::peers::{PeerLimits, PeerTable};
+use shoalwatch_pipeline::request::{PeerId, RouteId, ServiceId};
 use shoalwatch_pipeline::routes::{RouteLimits, RouteTable};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 proptest! {
     #[test]
@@ -30,6 +32,26 @@ proptest! {
             let expected: Vec<u32> = (1..).take(table.len(ServiceId(service))).collect();
             prop_assert_eq!(ids, expected);
         }
+    }
+
+    #[test]
+    fn a_peer_keeps_its_number_and_one_too_many_is_other(
+        seen in prop::collection::vec((0u32..3, 1u16..6), 0..60),
+        per_service in 0usize..5,
+        services in 0usize..3,
+    ) {
+        let mut table = PeerTable::new(PeerLimits { per_service, services });
+        let mut given: HashMap<(u32, SocketAddr), PeerId> = HashMap::new();
+        let mut refused = 0;
+        for (service, port) in seen {
+            let peer = SocketAddr::from(([10, 0, 0, 1], port));
+            let id = table.intern(ServiceId(service), peer);
+            refused += u64::from(id == PeerId::OTHER);
+            prop_assert_eq!(table.peer(ServiceId(service), id), (id != PeerId::OTHER).then_some(peer));
+            prop_assert_eq!(*given.entry((service, peer)).or_insert(id), id);
+            prop_assert!(table.fullest() <= per_service && id.0 as usize <= per_service);
+        }
+        prop_assert_eq!(table.refused(), refused);
     }
 }
 
@@ -58,4 +80,20 @@ fn other_takes_no_room() {
     let mut table = RouteTable::new(RouteLimits::default());
     assert_eq!(table.intern(ServiceId(1), "_OTHER"), RouteId::OTHER);
     assert_eq!((table.refused(), table.services()), (0, 0));
+}
+
+#[test]
+fn a_removed_service_gives_the_room_of_its_peers_back() {
+    let (mut table, peer) = (
+        PeerTable::new(PeerLimits {
+            per_service: 1,
+            services: 1,
+        }),
+        SocketAddr::from(([10, 0, 0, 1], 80)),
+    );
+    assert_eq!(table.intern(ServiceId(1), peer), PeerId(1));
+    assert_eq!(table.intern(ServiceId(2), peer), PeerId::OTHER);
+    table.remove_service(ServiceId(1));
+    assert_eq!(table.peer(ServiceId(1), PeerId(1)), None);
+    assert_eq!(table.intern(ServiceId(2), peer), PeerId(1));
 }

@@ -2,7 +2,7 @@
 
 mod oracle;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -15,8 +15,8 @@ use shoalwatch_pipeline::{
     batch::{BatchLimits, SpanQueue},
     ids::IdSource,
     loss::LossCounters,
-    otlp::{self, ServerSpan},
-    request::{Method, Request, RouteId, ServiceId, Status, Trace},
+    otlp::{self, HttpSpan},
+    request::{Method, PeerId, Request, Role, RouteId, ServiceId, Status, Target, Trace},
 };
 use shoalwatch_protocols::{
     http1::{RequestHead, TargetForm, Version, parse_head},
@@ -26,7 +26,7 @@ use shoalwatch_protocols::{
 
 const SCOPE: (&str, &str) = ("shoalwatch", "1.2.3");
 
-/// A span's input that owns what [`ServerSpan`] borrows.
+/// A span's input that owns what [`HttpSpan`] borrows.
 #[derive(Debug, Clone)]
 struct Input {
     method: Method,
@@ -40,12 +40,15 @@ struct Input {
     trace_id: [u8; 16],
     parent_id: Option<[u8; 8]>,
     rv: Option<u64>,
+    role: Role,
+    /// Of no interest for a server.
+    peer: Option<SocketAddr>,
     span_id: [u8; 8],
     th: Option<u64>,
 }
 
 impl Input {
-    fn with<T>(&self, use_span: impl FnOnce(&ServerSpan<'_>) -> T) -> T {
+    fn with<T>(&self, use_span: impl FnOnce(&HttpSpan<'_>) -> T) -> T {
         let mut tracestate = TraceStateLines::default();
         self.tracestate.iter().for_each(|line| tracestate.push(line));
         let head = RequestHead {
@@ -66,7 +69,10 @@ impl Input {
             start_ns: self.times.0,
             end_ns: self.times.1,
             method: self.method,
-            route: RouteId(1),
+            target: match self.role {
+                Role::Server => Target::Route(RouteId(1)),
+                Role::Client => Target::Peer(PeerId(1)),
+            },
             template: &self.template,
             status: Status::recorded(self.status).expect("three digits or none"),
             trace: Trace {
@@ -76,9 +82,10 @@ impl Input {
                 ot: OtState { th: None, rv },
             },
         };
-        use_span(&ServerSpan {
+        use_span(&HttpSpan {
             request: &request,
             head: &head,
+            peer: self.peer,
             span_id: self.span_id,
             threshold: self.th.and_then(Threshold::new),
         })
@@ -103,16 +110,18 @@ prop_compose! {
         status in prop_oneof![Just(0), 100u16..=999],
         ids in any::<([u8; 16], Option<[u8; 8]>, [u8; 8])>(),
         rv in any::<Option<u64>>(),
+        role in prop::sample::select(vec![Role::Server, Role::Client]),
+        peer in any::<Option<SocketAddr>>(),
         th in prop::option::of((0u64..1 << 56, 0u32..56).prop_map(|(th, zeros)| th >> zeros << zeros)),
     ) -> Input {
         Input {
             method, method_name, path, version, tracestate, times, template, status,
-            trace_id: ids.0, parent_id: ids.1, rv, span_id: ids.2, th,
+            trace_id: ids.0, parent_id: ids.1, rv, role, peer, span_id: ids.2, th,
         }
     }
 }
 
-fn write(span: &ServerSpan<'_>) -> Vec<u8> {
+fn write(span: &HttpSpan<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     span.write(&mut bytes);
     bytes
@@ -164,6 +173,23 @@ proptest! {
 
 /// What was written for a request with this head.
 fn span_of(head: &str, template: &str, status: u16, threshold: Option<Threshold>) -> Span {
+    written(head, Target::Route(RouteId(1)), None, template, status, threshold)
+}
+
+/// The same, where this peer was asked.
+fn client_span_of(head: &str, peer: &str, status: u16) -> Span {
+    let (target, peer) = (Target::Peer(PeerId(1)), peer.parse().expect("an address"));
+    written(head, target, Some(peer), "/x", status, Some(Threshold::ALWAYS))
+}
+
+fn written(
+    head: &str,
+    target: Target,
+    peer: Option<SocketAddr>,
+    template: &str,
+    status: u16,
+    threshold: Option<Threshold>,
+) -> Span {
     let head = parse_head(head.as_bytes()).expect("a head");
     let parent = head.traceparent.and_then(|value| TraceParent::parse(value).ok());
     let request = Request {
@@ -171,14 +197,15 @@ fn span_of(head: &str, template: &str, status: u16, threshold: Option<Threshold>
         start_ns: 10,
         end_ns: 30,
         method: head.method,
-        route: RouteId(1),
+        target,
         template,
         status: Status::recorded(status).expect("three digits or none"),
         trace: Trace::join(parent, head.tracestate.ot(), &mut IdSource::new([1, 2, 3, 4])),
     };
-    let bytes = write(&ServerSpan {
+    let bytes = write(&HttpSpan {
         request: &request,
         head: &head,
+        peer,
         span_id: [7; 8],
         threshold,
     });
@@ -277,4 +304,60 @@ fn an_unknown_method_and_an_unknown_route_do_not_reach_the_name() {
     let attributes = attributes_of(&span);
     assert!(attributes.contains(&("http.request.method_original", "BREW".to_owned())));
     assert!(attributes.iter().all(|(key, _)| *key != "http.route"));
+}
+
+#[test]
+fn the_span_of_a_client_names_its_peer_and_neither_route_nor_query() {
+    let span = client_span_of(
+        "GET /cart/17?card=4111 HTTP/1.1\r\nHost: shop.example\r\n\r\n",
+        "10.0.0.1:8080",
+        404,
+    );
+    assert_eq!((span.name.as_str(), span.kind()), ("GET", SpanKind::Client));
+    assert_eq!(span.status.clone().unwrap().code(), StatusCode::Error);
+    let expected = [
+        ("http.request.method", "GET"),
+        ("http.response.status_code", "404"),
+        ("url.scheme", "http"),
+        ("server.address", "10.0.0.1"),
+        ("server.port", "8080"),
+        ("url.full", "http://10.0.0.1:8080/cart/17"),
+        ("url.path", "/cart/17"),
+        ("network.protocol.version", "1.1"),
+        ("error.type", "404"),
+    ];
+    assert_eq!(
+        attributes_of(&span),
+        expected.map(|(key, value)| (key, value.to_owned()))
+    );
+    assert!(!format!("{span:?}").contains("4111"));
+}
+
+#[test]
+fn a_call_without_an_answer_is_an_error_without_a_status_code() {
+    let span = client_span_of("GET /x HTTP/1.1\r\n\r\n", "[::1]:80", 0);
+    assert_eq!(span.status.clone().unwrap().code(), StatusCode::Error);
+    let attributes = attributes_of(&span);
+    assert!(attributes.contains(&("error.type", "aborted".to_owned())));
+    assert!(attributes.contains(&("url.full", "http://[::1]:80/x".to_owned())));
+    assert!(attributes.iter().all(|(key, _)| *key != "http.response.status_code"));
+}
+
+#[test]
+fn the_context_that_an_application_sends_is_the_parent_of_its_call_and_not_remote() {
+    let head = "GET /x HTTP/1.1\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n";
+    let span = client_span_of(head, "10.0.0.1:80", 200);
+    assert_eq!(span.trace_id[..4], [0x0a, 0xf7, 0x65, 0x19]);
+    assert_eq!(span.parent_span_id, [0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
+    assert_eq!((span.flags, span.status), (0x101, None));
+}
+
+#[test]
+fn what_has_no_path_has_no_url() {
+    for head in ["CONNECT a:443 HTTP/1.1\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n"] {
+        let span = client_span_of(head, "10.0.0.1:80", 200);
+        let attributes = attributes_of(&span);
+        assert!(attributes.contains(&("server.port", "80".to_owned())), "{head}");
+        assert!(attributes.iter().all(|(key, _)| *key != "url.full"), "{head}");
+    }
 }

@@ -3,12 +3,14 @@
 use shoalwatch_pipeline::{
     otlp::{self, flag, integer, text, wire},
     red::{self, BOUNDS_SECONDS},
+    request::Role,
 };
+use shoalwatch_protocols::route::OTHER;
 
 use super::SCOPE;
 use crate::{
     enrichment::Resource,
-    requests::{Numbers, Series, SeriesAttributes},
+    requests::{Numbers, SeriesAttributes, SeriesTarget},
 };
 
 /// `ExportMetricsServiceRequest.resource_metrics`
@@ -45,43 +47,65 @@ mod point {
     pub(super) const ATTRIBUTES: u32 = 9;
 }
 
-/// `http.server.request.duration` of every service, cumulative: an `ExportMetricsServiceRequest`. Empty where there are no services.
+/// What `Metric` says of itself.
+const SERVER: (&[u8], &[u8]) = (b"http.server.request.duration", b"Duration of HTTP server requests.");
+const CLIENT: (&[u8], &[u8]) = (b"http.client.request.duration", b"Duration of HTTP client requests.");
+
+/// A series' attributes, absent for an overflow series, and its numbers.
+type Point<'a> = (Option<&'a SeriesAttributes>, &'a red::Histogram);
+
+/// `http.server.request.duration` and `http.client.request.duration` of every service, cumulative: an `ExportMetricsServiceRequest`.
+/// Empty where there are no services.
 pub(super) fn metrics(numbers: &Numbers) -> Vec<u8> {
-    let at_ns = numbers.at_ns;
     let mut out = Vec::new();
     for service in &numbers.services {
-        let series = |Series { attributes, histogram }: &Series, out: &mut Vec<u8>| {
-            data_point(attributes.as_ref(), histogram, at_ns, out);
-        };
         resource_metrics(&service.resource, &mut out, |out| {
-            service.series.iter().for_each(|of_service| series(of_service, out));
+            for (role, series) in service.series.iter() {
+                let points = series.iter().map(|of| (of.attributes.as_ref(), &of.histogram));
+                duration(role, points, numbers.at_ns, out);
+            }
         });
     }
-    if let Some(histogram) = &numbers.overflow {
+    let overflow = &numbers.overflow;
+    if overflow.iter().any(|(_, histogram)| histogram.is_some()) {
         resource_metrics(&Resource::default(), &mut out, |out| {
-            data_point(None, histogram, at_ns, out);
+            for (role, histogram) in overflow.iter() {
+                duration(role, histogram.iter().map(|of| (None, of)), numbers.at_ns, out);
+            }
         });
     }
     out
 }
 
-fn resource_metrics(owner: &Resource, out: &mut Vec<u8>, data_points: impl FnOnce(&mut Vec<u8>)) {
+fn resource_metrics(owner: &Resource, out: &mut Vec<u8>, metrics: impl FnOnce(&mut Vec<u8>)) {
     wire::message(out, RESOURCE_METRICS, |out| {
         wire::message(out, group::RESOURCE, |out| otlp::resource(owner.iter(), out));
         wire::message(out, group::SCOPE_METRICS, |out| {
             wire::message(out, group::SCOPE, |out| otlp::scope(SCOPE.0, SCOPE.1, out));
-            wire::message(out, group::METRICS, |out| duration(out, data_points));
+            metrics(out);
         });
     });
 }
 
-fn duration(out: &mut Vec<u8>, data_points: impl FnOnce(&mut Vec<u8>)) {
-    wire::bytes(out, metric::NAME, b"http.server.request.duration");
-    wire::bytes(out, metric::DESCRIPTION, b"Duration of HTTP server requests.");
-    wire::bytes(out, metric::UNIT, b"s");
-    wire::message(out, metric::HISTOGRAM, |out| {
-        data_points(out);
-        wire::varint(out, metric::AGGREGATION_TEMPORALITY, CUMULATIVE);
+/// A metric without data points is left out.
+fn duration<'a>(role: Role, points: impl ExactSizeIterator<Item = Point<'a>>, at_ns: u64, out: &mut Vec<u8>) {
+    if points.len() == 0 {
+        return;
+    }
+    let (name, description) = match role {
+        Role::Server => SERVER,
+        Role::Client => CLIENT,
+    };
+    wire::message(out, group::METRICS, |out| {
+        wire::bytes(out, metric::NAME, name);
+        wire::bytes(out, metric::DESCRIPTION, description);
+        wire::bytes(out, metric::UNIT, b"s");
+        wire::message(out, metric::HISTOGRAM, |out| {
+            for (attributes, histogram) in points {
+                data_point(attributes, histogram, at_ns, out);
+            }
+            wire::varint(out, metric::AGGREGATION_TEMPORALITY, CUMULATIVE);
+        });
     });
 }
 
@@ -109,10 +133,16 @@ fn series_attributes(series: &SeriesAttributes, out: &mut Vec<u8>) {
         integer(out, point::ATTRIBUTES, "http.response.status_code", code.into());
     }
     text(out, point::ATTRIBUTES, "url.scheme", "http");
-    if let Some(route) = &series.route {
-        text(out, point::ATTRIBUTES, "http.route", route);
+    match &series.target {
+        SeriesTarget::Route(Some(route)) => text(out, point::ATTRIBUTES, "http.route", route),
+        SeriesTarget::Route(None) => {}
+        SeriesTarget::Peer(Some(peer)) => {
+            text(out, point::ATTRIBUTES, "server.address", &peer.ip().to_string());
+            integer(out, point::ATTRIBUTES, "server.port", peer.port().into());
+        }
+        SeriesTarget::Peer(None) => text(out, point::ATTRIBUTES, "server.address", OTHER),
     }
-    if series.status.is_failure() {
-        text(out, point::ATTRIBUTES, "error.type", &series.status.to_string());
+    if let Some(error) = series.error_type() {
+        text(out, point::ATTRIBUTES, "error.type", &error);
     }
 }

@@ -166,7 +166,9 @@ fn numbers_are_cumulative_histograms_of_their_resource_with_the_conventions_boun
     let [of_service, of_all] = request.resource_metrics.as_slice() else {
         unreachable!("{request:?}")
     };
-    let metric = &of_service.scope_metrics[0].metrics[0];
+    let [metric, _calls] = of_service.scope_metrics[0].metrics.as_slice() else {
+        unreachable!("{of_service:?}")
+    };
     assert_eq!(
         (metric.name.as_str(), metric.unit.as_str()),
         ("http.server.request.duration", "s")
@@ -211,4 +213,53 @@ fn numbers_are_cumulative_histograms_of_their_resource_with_the_conventions_boun
             .as_ref()
             .is_some_and(|resource| resource.attributes.is_empty())
     );
+}
+
+#[test]
+fn calls_are_a_metric_of_their_own_by_the_address_of_their_peer() {
+    let numbers = crate::requests::example_numbers();
+    let request = ExportMetricsServiceRequest::decode(encode::metrics(&numbers).as_slice()).unwrap();
+    let [_, metric] = request.resource_metrics[0].scope_metrics[0].metrics.as_slice() else {
+        unreachable!("{request:?}")
+    };
+    assert_eq!(
+        (metric.name.as_str(), metric.unit.as_str()),
+        ("http.client.request.duration", "s")
+    );
+    let Some(Data::Histogram(histogram)) = &metric.data else {
+        unreachable!("{metric:?}")
+    };
+    let attributes = |point: &HistogramDataPoint| {
+        let attributes = point.attributes.iter().map(|attribute| {
+            let value = attribute.value.as_ref().and_then(|value| value.value.as_ref());
+            let text = match value {
+                Some(Value::StringValue(text)) => text.clone(),
+                Some(Value::IntValue(number)) => number.to_string(),
+                other => format!("{other:?}"),
+            };
+            format!("{}={text}", attribute.key)
+        });
+        attributes.collect::<Vec<_>>().join(" ")
+    };
+    let told: Vec<_> = histogram
+        .data_points
+        .iter()
+        .map(|point| (attributes(point), point.count))
+        .collect();
+    let expected = [
+        (
+            "http.request.method=GET http.response.status_code=404 url.scheme=http server.address=10.0.0.1 server.port=8080 \
+             error.type=404",
+            2,
+        ),
+        (
+            "http.request.method=GET http.response.status_code=200 url.scheme=http server.address=_OTHER",
+            1,
+        ),
+        (
+            "http.request.method=GET url.scheme=http server.address=10.0.0.1 server.port=8080 error.type=aborted",
+            1,
+        ),
+    ];
+    assert_eq!(told, expected.map(|(attributes, count)| (attributes.to_owned(), count)));
 }

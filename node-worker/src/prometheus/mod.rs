@@ -5,21 +5,24 @@ mod text;
 use shoalwatch_pipeline::{
     loss::Stage,
     red::{BOUNDS_SECONDS, Histogram},
+    request::Role,
 };
+use shoalwatch_protocols::route::OTHER;
 
 use crate::{
     counters::Counters,
     health::Health,
     in_force::InForce,
     loader::Stat,
-    requests::{Numbers, SeriesAttributes, Snapshot},
+    requests::{Numbers, SeriesAttributes, SeriesTarget, Snapshot},
 };
 use text::Page;
 
 /// Renders everything of one moment.
 pub(crate) fn page(snapshot: &Snapshot, counters: &Counters, health: &Health, in_force: Option<&InForce>) -> String {
     let mut page = Page::default();
-    requests(&mut page, &snapshot.numbers);
+    requests(&mut page, Role::Server, &snapshot.numbers);
+    requests(&mut page, Role::Client, &snapshot.numbers);
     slis(&mut page, snapshot);
     losses(&mut page, snapshot, counters);
     kernel(&mut page, snapshot);
@@ -34,26 +37,53 @@ pub(crate) fn page(snapshot: &Snapshot, counters: &Counters, health: &Health, in
     page.finish()
 }
 
-const REQUESTS: &str = "http_server_request_duration_seconds";
+/// A histogram's name, those of its samples, and what it is.
+struct Metric {
+    name: &'static str,
+    bucket: &'static str,
+    sum: &'static str,
+    count: &'static str,
+    help: &'static str,
+}
 
-fn requests(page: &mut Page, numbers: &Numbers) {
-    page.head(REQUESTS, "histogram", "Duration of HTTP server requests");
+const SERVER: Metric = Metric {
+    name: "http_server_request_duration_seconds",
+    bucket: "http_server_request_duration_seconds_bucket",
+    sum: "http_server_request_duration_seconds_sum",
+    count: "http_server_request_duration_seconds_count",
+    help: "Duration of HTTP server requests",
+};
+
+const CLIENT: Metric = Metric {
+    name: "http_client_request_duration_seconds",
+    bucket: "http_client_request_duration_seconds_bucket",
+    sum: "http_client_request_duration_seconds_sum",
+    count: "http_client_request_duration_seconds_count",
+    help: "Duration of HTTP client requests",
+};
+
+fn requests(page: &mut Page, role: Role, numbers: &Numbers) {
+    let metric = match role {
+        Role::Server => SERVER,
+        Role::Client => CLIENT,
+    };
+    page.head(metric.name, "histogram", metric.help);
     for service in &numbers.services {
         let owner: Vec<_> = service
             .resource
             .iter()
             .map(|(name, value)| (label_name(name), value))
             .collect();
-        for series in &service.series {
+        for series in service.series.of(role) {
             let own = series.attributes.as_ref().map(series_labels);
             let own = own.unwrap_or_else(|| vec![("otel_metric_overflow", "true".to_owned())]);
             let owner = owner.iter().map(|(name, value)| (name.as_str(), *value));
             let own = own.iter().map(|(name, value)| (*name, value.as_str()));
-            histogram(page, &owner.chain(own).collect::<Vec<_>>(), &series.histogram);
+            histogram(page, &metric, &owner.chain(own).collect::<Vec<_>>(), &series.histogram);
         }
     }
-    if let Some(overflow) = &numbers.overflow {
-        histogram(page, &[("otel_metric_overflow", "true")], overflow);
+    if let Some(overflow) = numbers.overflow.of(role) {
+        histogram(page, &metric, &[("otel_metric_overflow", "true")], overflow);
     }
 }
 
@@ -63,30 +93,29 @@ fn series_labels(series: &SeriesAttributes) -> Vec<(&'static str, String)> {
         labels.push(("http_response_status_code", code.to_string()));
     }
     labels.push(("url_scheme", "http".to_owned()));
-    if let Some(route) = &series.route {
-        labels.push(("http_route", route.to_string()));
+    match &series.target {
+        SeriesTarget::Route(route) => labels.extend(route.iter().map(|route| ("http_route", route.to_string()))),
+        SeriesTarget::Peer(Some(peer)) => {
+            labels.push(("server_address", peer.ip().to_string()));
+            labels.push(("server_port", peer.port().to_string()));
+        }
+        SeriesTarget::Peer(None) => labels.push(("server_address", OTHER.to_owned())),
     }
-    if series.status.is_failure() {
-        labels.push(("error_type", series.status.to_string()));
-    }
+    labels.extend(series.error_type().map(|error| ("error_type", error)));
     labels
 }
 
 /// Prometheus counts every bucket with those below it.
-fn histogram(page: &mut Page, labels: &[(&str, &str)], histogram: &Histogram) {
+fn histogram(page: &mut Page, metric: &Metric, labels: &[(&str, &str)], histogram: &Histogram) {
     let mut below = 0;
     let bounds = BOUNDS_SECONDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
     for (bound, count) in bounds.zip(histogram.buckets()) {
         below += count;
         let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
-        page.sample("http_server_request_duration_seconds_bucket", &labels, below);
+        page.sample(metric.bucket, &labels, below);
     }
-    page.sample(
-        "http_server_request_duration_seconds_sum",
-        labels,
-        histogram.sum_seconds(),
-    );
-    page.sample("http_server_request_duration_seconds_count", labels, below);
+    page.sample(metric.sum, labels, histogram.sum_seconds());
+    page.sample(metric.count, labels, below);
 }
 
 /// `k8s.pod.name` becomes `k8s_pod_name`, as the OpenTelemetry exporter for Prometheus does it.
@@ -172,6 +201,11 @@ fn losses(page: &mut Page, snapshot: &Snapshot, counters: &Counters) {
         "shoalwatch_overflowed_requests_total",
         &[("bound", "routes")],
         snapshot.routes_refused,
+    );
+    page.sample(
+        "shoalwatch_overflowed_requests_total",
+        &[("bound", "peers")],
+        snapshot.peers_refused,
     );
 }
 

@@ -41,7 +41,20 @@ fn the_page_has_the_numbers_that_go_over_otlp() {
                   url_scheme=\"http\",http_route=\"/cart/{id}\",error_type=\"503\"";
     let aborted = "service_name=\"web\",http_request_method=\"GET\",url_scheme=\"http\",http_route=\"/cart/{id}\",\
                    error_type=\"aborted\"";
+    let call = "service_name=\"web\",http_request_method=\"GET\"";
+    let peer = "server_address=\"10.0.0.1\",server_port=\"8080\"";
     for line in [
+        format!(
+            "http_client_request_duration_seconds_count{{{call},http_response_status_code=\"404\",url_scheme=\"http\",{peer},\
+             error_type=\"404\"}} 2"
+        ),
+        format!(
+            "http_client_request_duration_seconds_bucket{{{call},http_response_status_code=\"200\",url_scheme=\"http\",\
+             server_address=\"_OTHER\",le=\"0.005\"}} 1"
+        ),
+        format!(
+            "http_client_request_duration_seconds_sum{{{call},url_scheme=\"http\",{peer},error_type=\"aborted\"}} 0.000000001"
+        ),
         format!("http_server_request_duration_seconds_bucket{{{series},le=\"0.005\"}} 1"),
         format!("http_server_request_duration_seconds_bucket{{{series},le=\"0.5\"}} 1"),
         format!("http_server_request_duration_seconds_bucket{{{series},le=\"0.75\"}} 3"),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,6 +15,9 @@ use crate::loader::{
     sampling::{self, Decision},
 };
 
+/// What a process asked others: process, service, status, head, peer.
+pub(crate) type Call = (u32, u32, u16, Vec<u8>, Option<SocketAddr>);
+
 /// What the observer told the kernel, and what it will hear from it.
 #[derive(Default)]
 pub(crate) struct Told {
@@ -21,6 +25,7 @@ pub(crate) struct Told {
     pub(crate) lost: HashMap<u32, u64>,
     /// Process, service, status, head.
     pub(crate) requests: Vec<(u32, u32, u16, Vec<u8>)>,
+    pub(crate) calls: Vec<Call>,
     pub(crate) news: Vec<ProcessEvent>,
     pub(crate) unseen: u64,
     pub(crate) flags: BTreeMap<u32, u32>,
@@ -56,29 +61,20 @@ impl Kernel for FakeKernel {
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize {
-        let requests = std::mem::take(&mut self.lock().requests);
+        let mut told = self.lock();
+        let (requests, calls) = (std::mem::take(&mut told.requests), std::mem::take(&mut told.calls));
+        drop(told);
         for (tgid, service, status, head) in &requests {
+            sink(event(*tgid, *service, *status, head));
+        }
+        for (tgid, service, status, head, peer) in &calls {
             sink(RequestEvent {
-                start_ns: 1_000,
-                end_ns: 2_000,
-                randomness: 0,
-                threshold: 0,
-                peer: None,
-                tgid: *tgid,
-                tid: *tgid,
-                fd: 3,
-                service: *service,
-                flags: 0,
-                answer_bytes: u32::try_from(head.len()).unwrap_or(u32::MAX),
-                read_bytes: 0,
-                counted: None,
-                status: *status,
-                role: Role::Server,
-                decision: Decision::Undecided,
-                head,
+                role: Role::Client,
+                peer: *peer,
+                ..event(*tgid, *service, *status, head)
             });
         }
-        requests.len()
+        requests.len() + calls.len()
     }
 
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize {
@@ -148,4 +144,26 @@ impl Kernel for FakeKernel {
 
 fn row_of_get(rows: RouteRows, table: &RowTable) -> sampling::Row {
     table.rows()[usize::from(rows.rows[Method::Get as usize])]
+}
+
+fn event(tgid: u32, service: u32, status: u16, head: &[u8]) -> RequestEvent<'_> {
+    RequestEvent {
+        start_ns: 1_000,
+        end_ns: 2_000,
+        randomness: 0,
+        threshold: 0,
+        peer: None,
+        tgid,
+        tid: tgid,
+        fd: 3,
+        service,
+        flags: 0,
+        answer_bytes: u32::try_from(head.len()).unwrap_or(u32::MAX),
+        read_bytes: 0,
+        counted: None,
+        status,
+        role: Role::Server,
+        decision: Decision::Undecided,
+        head,
+    }
 }

@@ -1,6 +1,6 @@
 //! Requests of processes whose pod is not known yet.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::SocketAddr};
 
 use crate::loader::{RequestEvent, Role, sampling::Decision};
 
@@ -13,6 +13,8 @@ pub(super) struct HeldRequest {
     start_ns: u64,
     end_ns: u64,
     status: u16,
+    role: Role,
+    peer: Option<SocketAddr>,
     head: Box<[u8]>,
 }
 
@@ -24,7 +26,7 @@ impl HeldRequest {
             end_ns: self.end_ns,
             randomness: 0,
             threshold: 0,
-            peer: None,
+            peer: self.peer,
             tgid,
             tid: tgid,
             fd: 0,
@@ -34,7 +36,7 @@ impl HeldRequest {
             read_bytes: 0,
             counted: None,
             status: self.status,
-            role: Role::Server,
+            role: self.role,
             decision: Decision::Undecided,
             head: &self.head,
         }
@@ -59,6 +61,8 @@ impl Held {
             start_ns: event.start_ns,
             end_ns: event.end_ns,
             status: event.status,
+            role: event.role,
+            peer: event.peer,
             head: event.head.into(),
         });
         true

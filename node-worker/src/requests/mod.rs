@@ -30,7 +30,7 @@ pub(crate) use fake_kernel::FakeKernel;
 pub(crate) use kernel::{Blind, Kernel};
 #[cfg(test)]
 pub(crate) use numbers::tests::example as example_numbers;
-pub(crate) use numbers::{Numbers, Series, SeriesAttributes, Snapshot};
+pub(crate) use numbers::{Numbers, SeriesAttributes, SeriesTarget, Snapshot};
 
 use crate::{
     counters::Counters,

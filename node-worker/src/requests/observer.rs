@@ -24,7 +24,7 @@ use crate::{
     discovery::{ContainerRef, Exits, ProcFs},
     enrichment::{Identity, PodIndex, host_identity, service_of},
     in_force::InForce,
-    loader::{ProcessEvent, ProcessKind, RequestEvent, Role, Stats},
+    loader::{ProcessEvent, ProcessKind, RequestEvent, Stats},
 };
 
 mod teaching;
@@ -181,9 +181,6 @@ impl Observer {
         } = self;
         let mut lessons = Vec::new();
         let taken = kernel.drain(&mut |event: RequestEvent<'_>| {
-            if event.role == Role::Client {
-                return;
-            }
             let service = match event.service {
                 PENDING => processes.service(event.tgid),
                 number => Some(ServiceId(number)),

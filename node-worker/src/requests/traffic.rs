@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -10,9 +11,10 @@ use shoalwatch_pipeline::{
     batch::{BatchLimits, SpanQueue},
     ids::IdSource,
     loss::Loss,
-    otlp::{self, ServerSpan},
+    otlp::{self, HttpSpan},
+    peers::{PeerLimits, PeerTable},
     red::{RedLimits, RedMetrics, SeriesKey},
-    request::{Method, Request, RouteId, ServiceId, Status, Trace},
+    request::{Method, PeerId, Request, RouteId, ServiceId, Status, Target, Trace},
     routes::{RouteLimits, RouteTable},
     sampler::{Decision, DropReason, Policy, Sampler, Verdict},
     sli::{Counted, Report, ReportRow, SliCounters, SliLimits},
@@ -37,7 +39,7 @@ use crate::{
     counters::{Count, Counters},
     export::SCOPE,
     in_force::InForce,
-    loader::{NO_SPANS, RequestEvent, sampling},
+    loader::{NO_SPANS, RequestEvent, Role, sampling},
 };
 
 /// The state that requests change.
@@ -45,6 +47,7 @@ pub(super) struct Traffic {
     counters: Arc<Counters>,
     ids: IdSource,
     pub(super) routes: RouteTable,
+    pub(super) peers: PeerTable,
     pub(super) red: RedMetrics,
     pub(super) slis: SliCounters,
     /// Monotonic time of the newest count of any SLI.
@@ -67,10 +70,15 @@ impl Traffic {
             services: max_services,
             ..RouteLimits::default()
         };
+        let peers = PeerLimits {
+            services: max_services,
+            ..PeerLimits::default()
+        };
         Self {
             counters,
             ids: IdSource::new(rand::random()),
             routes: RouteTable::new(routes),
+            peers: PeerTable::new(peers),
             red: RedMetrics::new(red),
             slis: SliCounters::new(SliLimits::default()),
             counted_ns: 0,
@@ -119,7 +127,7 @@ impl Traffic {
                 return None;
             }
         };
-        if let Some(kind) = unjudged(&head) {
+        if let Some(kind) = unjudged(&head).filter(|_| event.role == Role::Server) {
             self.counters.one(kind);
             return None;
         }
@@ -132,14 +140,14 @@ impl Traffic {
             return None;
         }
         let mut template = std::mem::take(&mut self.template);
-        let route = self.route(id, &head, &mut template);
+        template_of(&head, &mut template);
         let parent = head.traceparent.and_then(|value| TraceParent::parse(value).ok());
         let request = Request {
             service: id,
             start_ns: now.unix(event.start_ns),
             end_ns: now.unix(event.end_ns),
             method: head.method,
-            route,
+            target: self.target(event, id, &template),
             template: &template,
             status,
             trace: Trace::join(parent, head.tracestate.ot(), &mut self.ids),
@@ -147,13 +155,16 @@ impl Traffic {
         let mut lesson = None;
         if event.counted.is_none() {
             self.red.record(&request);
-            self.judge(&request, service, event.end_ns);
-            let tells_apart = head.form == TargetForm::Origin && !head.path_cut;
-            lesson = tells_apart.then(|| Lesson {
-                service: id,
-                route,
-                shape: route::shape_hash(head.path),
-            });
+            // What a service asked others says nothing about what it answered.
+            if let Target::Route(route) = request.target {
+                self.judge(&request, service, event.end_ns);
+                let tells_apart = head.form == TargetForm::Origin && !head.path_cut;
+                lesson = tells_apart.then(|| Lesson {
+                    service: id,
+                    route,
+                    shape: route::shape_hash(head.path),
+                });
+            }
         }
         self.decide(event, request, &head, service, now);
         self.template = template;
@@ -182,7 +193,7 @@ impl Traffic {
             _ => self.sample(&request, service, now),
         };
         if let Some(threshold) = threshold {
-            self.keep(&request, head, service, threshold, now);
+            self.keep(&request, head, event.peer, service, threshold, now);
         }
     }
 
@@ -211,7 +222,7 @@ impl Traffic {
         };
         let key = SeriesKey {
             service: more.route.service,
-            route: more.route.id,
+            target: Target::Route(more.route.id),
             method,
             status,
         };
@@ -243,15 +254,16 @@ impl Traffic {
         self.counters.losses.add(loss, 1);
     }
 
-    /// A path that the window cut may be any longer one: its route is not known.
-    fn route(&mut self, service: ServiceId, head: &RequestHead<'_>, template: &mut String) -> RouteId {
-        if head.path_cut || head.path.is_empty() {
-            template.clear();
-            template.push_str(OTHER);
-            return RouteId::OTHER;
+    /// The route of what was answered, the peer of what was asked.
+    fn target(&mut self, event: &RequestEvent<'_>, service: ServiceId, template: &str) -> Target {
+        match event.role {
+            Role::Server => Target::Route(self.routes.intern(service, template)),
+            Role::Client => Target::Peer(
+                event
+                    .peer
+                    .map_or(PeerId::OTHER, |peer| self.peers.intern(service, peer)),
+            ),
         }
-        route::template_into(head.path, template);
-        self.routes.intern(service, template)
     }
 
     fn judge(&mut self, request: &Request<'_>, service: &Service, end_ns: u64) {
@@ -297,14 +309,16 @@ impl Traffic {
         &mut self,
         request: &Request<'_>,
         head: &RequestHead<'_>,
+        peer: Option<SocketAddr>,
         service: &Service,
         threshold: Option<Threshold>,
         now: Now,
     ) {
         let Some(spans) = &mut self.spans else { return };
-        let span = ServerSpan {
+        let span = HttpSpan {
             request,
             head,
+            peer,
             span_id: self.ids.span_id(),
             threshold,
         };
@@ -318,6 +332,7 @@ impl Traffic {
         for service in services {
             self.red.remove_service(*service);
             self.routes.remove_service(*service);
+            self.peers.remove_service(*service);
         }
     }
 
@@ -359,6 +374,16 @@ impl Traffic {
     pub(super) fn sli_rows(&mut self) -> Vec<ReportRow> {
         self.report();
         self.sli_rows.values().cloned().collect()
+    }
+}
+
+/// A path that the window cut may be any longer one: its route is not known.
+fn template_of(head: &RequestHead<'_>, template: &mut String) {
+    if head.path_cut || head.path.is_empty() {
+        template.clear();
+        template.push_str(OTHER);
+    } else {
+        route::template_into(head.path, template);
     }
 }
 

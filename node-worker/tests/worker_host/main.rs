@@ -2,6 +2,7 @@
 //!
 //! Needs root. Without it the tests are skipped, in CI they fail.
 
+mod calling;
 mod client;
 mod counting;
 mod harness;

@@ -23,6 +23,9 @@ const CLIENTS: usize = 4;
 /// How often each route was answered with each status.
 pub(crate) type Counts = BTreeMap<(String, u16), u64>;
 
+/// How often each peer, an address with its port, was asked with each status as the answer; 0: none came.
+pub(crate) type Calls = BTreeMap<(String, u16), u64>;
+
 /// A running server, recognised by what its configuration says.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -126,6 +129,6 @@ fn run_client(address: SocketAddr, number: usize, requests: usize) -> Outcome<Co
     Ok(sent)
 }
 
-fn server_file(name: &str) -> PathBuf {
+pub(crate) fn server_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(name)
 }

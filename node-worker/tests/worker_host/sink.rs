@@ -25,14 +25,24 @@ use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::{harness::Outcome, servers::Counts};
+use crate::{
+    harness::Outcome,
+    servers::{Calls, Counts},
+};
 
 /// What was received.
 #[derive(Default)]
 struct Received {
     spans: Vec<(String, Span)>,
     /// The newest message with metrics of each service.
-    metrics: BTreeMap<String, Counts>,
+    metrics: BTreeMap<String, Metrics>,
+}
+
+/// Of one service, by route and by peer.
+#[derive(Default)]
+struct Metrics {
+    server: Counts,
+    client: Calls,
 }
 
 #[derive(Clone, Default)]
@@ -74,7 +84,16 @@ impl Sink {
 
     /// The newest cumulative counts of a service.
     pub(crate) fn counts(&self, service: &str) -> Counts {
-        self.receiver.lock().metrics.get(service).cloned().unwrap_or_default()
+        let received = self.receiver.lock();
+        let metrics = received.metrics.get(service);
+        metrics.map(|metrics| metrics.server.clone()).unwrap_or_default()
+    }
+
+    /// The same of what it asked others.
+    pub(crate) fn calls(&self, service: &str) -> Calls {
+        let received = self.receiver.lock();
+        let metrics = received.metrics.get(service);
+        metrics.map(|metrics| metrics.client.clone()).unwrap_or_default()
     }
 
     pub(crate) fn spans(&self) -> Vec<(String, Span)> {
@@ -107,14 +126,21 @@ impl MetricsService for Receiver {
         for of_resource in request.into_inner().resource_metrics {
             let service = text(&of_resource.resource.unwrap_or_default().attributes, "service.name");
             let metrics = of_resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
-            let mut counts = Counts::new();
-            for metric in metrics.filter(|metric| metric.name == "http.server.request.duration") {
+            let mut counts = Metrics::default();
+            for metric in metrics {
                 let Some(Data::Histogram(histogram)) = metric.data else {
                     continue;
                 };
                 for point in histogram.data_points {
-                    let key = (text(&point.attributes, "http.route"), status(&point.attributes));
-                    *counts.entry(key).or_default() += point.count;
+                    let status = status(&point.attributes);
+                    *match metric.name.as_str() {
+                        "http.server.request.duration" => {
+                            counts.server.entry((text(&point.attributes, "http.route"), status))
+                        }
+                        "http.client.request.duration" => counts.client.entry((peer(&point.attributes), status)),
+                        _ => continue,
+                    }
+                    .or_default() += point.count;
                 }
             }
             self.lock().metrics.insert(service, counts);
@@ -128,7 +154,14 @@ fn value<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
     found.value.as_ref()?.value.as_ref()
 }
 
-fn text(attributes: &[KeyValue], key: &str) -> String {
+fn peer(attributes: &[KeyValue]) -> String {
+    match value(attributes, "server.port") {
+        Some(Value::IntValue(port)) => format!("{}:{port}", text(attributes, "server.address")),
+        _ => text(attributes, "server.address"),
+    }
+}
+
+pub(crate) fn text(attributes: &[KeyValue], key: &str) -> String {
     match value(attributes, key) {
         Some(Value::StringValue(text)) => text.clone(),
         _ => String::new(),

@@ -1,6 +1,7 @@
 //! The built worker.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 use crate::{
     client::Client,
     harness::{Outcome, Process, wait_for},
-    servers::{Counts, Server},
+    servers::{Calls, Counts, Server},
     sink::Sink,
 };
 
@@ -98,18 +99,26 @@ impl Worker {
 
     /// The counts of a service, as Prometheus would scrape them; status 0 where there was no answer.
     pub(crate) fn counts(&self, service: &str) -> Outcome<Counts> {
+        self.samples("http_server_request_duration_seconds_count", service, |line| {
+            label(line, "http_route").unwrap_or_default().to_owned()
+        })
+    }
+
+    /// The same of what it asked others.
+    pub(crate) fn calls(&self, service: &str) -> Outcome<Calls> {
+        self.samples("http_client_request_duration_seconds_count", service, |line| {
+            let address = label(line, "server_address").unwrap_or_default();
+            label(line, "server_port").map_or(address.to_owned(), |port| format!("{address}:{port}"))
+        })
+    }
+
+    fn samples(&self, name: &str, service: &str, of: impl Fn(&str) -> String) -> Outcome<BTreeMap<(String, u16), u64>> {
         let (_, page) = self.page("/metrics")?;
-        let mut counts = Counts::new();
+        let mut counts = BTreeMap::new();
         let service = format!("service_name=\"{service}\"");
-        for line in page
-            .lines()
-            .filter(|line| is_of(line, "http_server_request_duration_seconds_count"))
-        {
-            if line.contains(&service) {
-                let route = label(line, "http_route").unwrap_or_default().to_owned();
-                let status = label(line, "http_response_status_code").map_or(Ok(0), str::parse)?;
-                *counts.entry((route, status)).or_default() += value(line)?;
-            }
+        for line in page.lines().filter(|line| is_of(line, name) && line.contains(&service)) {
+            let status = label(line, "http_response_status_code").map_or(Ok(0), str::parse)?;
+            *counts.entry((of(line), status)).or_default() += value(line)?;
         }
         Ok(counts)
     }
@@ -146,11 +155,20 @@ pub(crate) struct ConfigFile {
 impl ConfigFile {
     /// Named host services, all under one policy, with an SLI each.
     pub(crate) fn new(services: &[(&str, &Server)], probability: &str) -> Outcome<Self> {
+        let services: Vec<_> = services
+            .iter()
+            .map(|(name, server)| (*name, server.selector.as_str()))
+            .collect();
+        Self::selecting(&services, probability)
+    }
+
+    /// The same by the fields that select each.
+    pub(crate) fn selecting(services: &[(&str, &str)], probability: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let services = services
             .iter()
-            .map(|(name, server)| format!("  - {{name: {name}, namespace: test, {}}}\n", server.selector));
+            .map(|(name, selector)| format!("  - {{name: {name}, namespace: test, {selector}}}\n"));
         let file = Self {
             path: folder.path().join("config.yaml"),
             services: services.collect(),

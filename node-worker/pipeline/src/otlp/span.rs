@@ -1,5 +1,7 @@
 //! A kept request as an OTLP span.
 
+use std::{fmt::Display, io::Write as _, net::SocketAddr};
+
 use shoalwatch_protocols::{
     http1::{Method, RequestHead},
     route::OTHER,
@@ -10,9 +12,9 @@ use super::{
     attribute::{integer, text, written_text},
     wire,
 };
-use crate::request::{Request, Status};
+use crate::request::{Request, Role, Status};
 
-/// Bytes of `url.path` that are kept: what a head's window holds at most.
+/// Bytes of a path that are kept: what a head's window holds at most.
 const MAX_PATH: usize = 512;
 
 /// Fields of `Span`.
@@ -34,27 +36,30 @@ mod field {
 const STATUS_CODE: u32 = 3;
 const STATUS_CODE_ERROR: u64 = 2;
 const SPAN_KIND_SERVER: u64 = 2;
+const SPAN_KIND_CLIENT: u64 = 3;
 
 /// W3C's `sampled`, and OTLP's two bits about the parent.
 const SAMPLED: u32 = 0x1;
 const CONTEXT_HAS_IS_REMOTE: u32 = 0x100;
 const CONTEXT_IS_REMOTE: u32 = 0x200;
 
-/// The span of a server that answered a request, by OpenTelemetry's conventions for HTTP. The query is left out: it may hold what
-/// nobody wants stored.
+/// The span of a server that answered a request, or of a client that sent one, by OpenTelemetry's conventions for HTTP. The query is
+/// left out: it may hold what nobody wants stored.
 #[derive(Debug, Clone, Copy)]
-pub struct ServerSpan<'a> {
+pub struct HttpSpan<'a> {
     /// What was asked and answered.
     pub request: &'a Request<'a>,
     /// What else the request's head says.
     pub head: &'a RequestHead<'a>,
+    /// Whom a client asked, if that is known. A server's is not told.
+    pub peer: Option<SocketAddr>,
     /// The span's own id.
     pub span_id: [u8; 8],
     /// With which it was kept, if that is known.
     pub threshold: Option<Threshold>,
 }
 
-impl ServerSpan<'_> {
+impl HttpSpan<'_> {
     /// Appends what is within a `Span`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let request = self.request;
@@ -66,16 +71,16 @@ impl ServerSpan<'_> {
             wire::bytes(out, field::PARENT_SPAN_ID, parent);
         }
         wire::message(out, field::NAME, |out| name(request, out));
-        wire::varint(out, field::KIND, SPAN_KIND_SERVER);
+        wire::varint(out, field::KIND, kind(request.role()));
         wire::fixed64(out, field::START_TIME_UNIX_NANO, request.start_ns);
         wire::fixed64(out, field::END_TIME_UNIX_NANO, request.end_ns);
         self.attributes(out);
-        if request.status.is_failure() {
+        if request.is_failure() {
             wire::message(out, field::STATUS, |out| {
                 wire::varint(out, STATUS_CODE, STATUS_CODE_ERROR);
             });
         }
-        wire::fixed32(out, field::FLAGS, flags(trace.parent_id.is_some()));
+        wire::fixed32(out, field::FLAGS, flags(request));
     }
 
     /// What the caller said, with the threshold of this decision.
@@ -98,22 +103,44 @@ impl ServerSpan<'_> {
         if request.method == Method::Other {
             attribute(out, "http.request.method_original", head.method_name);
         }
-        if request.template != OTHER {
-            attribute(out, "http.route", request.template);
+        let path = &head.path[..head.path.len().min(MAX_PATH)];
+        match request.role() {
+            Role::Server if request.template != OTHER => attribute(out, "http.route", request.template),
+            Role::Server => {}
+            Role::Client => self.peer.iter().for_each(|peer| client(*peer, path, out)),
         }
-        if !head.path.is_empty() {
-            let path = &head.path[..head.path.len().min(MAX_PATH)];
+        if !path.is_empty() {
             written_text(out, field::ATTRIBUTES, "url.path", |out| lossy(path, out));
         }
         if let Some(version) = head.version {
             attribute(out, "network.protocol.version", version.as_str());
         }
-        if request.status.is_failure() {
+        if request.is_failure() {
             written_text(out, field::ATTRIBUTES, "error.type", |out| {
                 error_type(request.status, out);
             });
         }
     }
+}
+
+/// What only the span of a client has. Its URL names the peer by address, since the name that was asked for is the caller's word; and
+/// only a path can follow an authority, so CONNECT and `OPTIONS *` have none.
+fn client(peer: SocketAddr, path: &[u8], out: &mut Vec<u8>) {
+    written_text(out, field::ATTRIBUTES, "server.address", |out| {
+        displayed(peer.ip(), out);
+    });
+    integer(out, field::ATTRIBUTES, "server.port", peer.port().into());
+    if path.starts_with(b"/") {
+        written_text(out, field::ATTRIBUTES, "url.full", |out| {
+            displayed(format_args!("http://{peer}"), out);
+            lossy(path, out);
+        });
+    }
+}
+
+fn displayed(value: impl Display, out: &mut Vec<u8>) {
+    // A Vec takes everything.
+    let _infallible = write!(out, "{value}");
 }
 
 #[expect(clippy::inline_always, reason = "keys are constants, as in `wire`")]
@@ -128,22 +155,32 @@ fn answer(status: Status, out: &mut Vec<u8>) {
     }
 }
 
-/// `{method} {route}`, without what would make the name's number of values unbounded.
+const fn kind(role: Role) -> u64 {
+    match role {
+        Role::Server => SPAN_KIND_SERVER,
+        Role::Client => SPAN_KIND_CLIENT,
+    }
+}
+
+/// `{method} {route}` for a server, `{method}` for a client, without what would make the name's number of values unbounded.
 fn name(request: &Request<'_>, out: &mut Vec<u8>) {
     let method = match request.method {
         Method::Other => "HTTP",
         known => known.as_str(),
     };
     out.extend_from_slice(method.as_bytes());
-    if request.template != OTHER {
+    if request.role() == Role::Server && request.template != OTHER {
         out.push(b' ');
         out.extend_from_slice(request.template.as_bytes());
     }
 }
 
-/// `sampled`, and whether the parent is in another process: it is, wherever there is one.
-const fn flags(has_parent: bool) -> u32 {
-    let remote = if has_parent { CONTEXT_IS_REMOTE } else { 0 };
+/// `sampled`, and whether the parent is in another process: a server's is, wherever there is one; a client's is the application's own.
+const fn flags(request: &Request<'_>) -> u32 {
+    let remote = match request.role() {
+        Role::Server if request.trace.parent_id.is_some() => CONTEXT_IS_REMOTE,
+        _ => 0,
+    };
     SAMPLED | CONTEXT_HAS_IS_REMOTE | remote
 }
 

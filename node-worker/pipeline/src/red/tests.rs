@@ -1,16 +1,18 @@
 use super::*;
-use crate::request::tests::request;
+use crate::request::{PeerId, RouteId, tests::request};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-type Seen = (u32, u32, Method, u16, u64);
+type Seen = (u32, Target, Method, u16, u64);
+
+const ROLES: [Role; 2] = [Role::Server, Role::Client];
 
 fn recorded(seen: &Seen) -> Request<'static> {
-    let (service, route, method, code, duration) = *seen;
-    let (service, route, status) = (ServiceId(service), RouteId(route), Status::recorded(code).unwrap());
+    let (service, target, method, code, duration) = *seen;
+    let (service, status) = (ServiceId(service), Status::recorded(code).unwrap());
     Request {
         service,
-        route,
+        target,
         method,
         status,
         start_ns: 50,
@@ -31,7 +33,14 @@ fn requests() -> impl Strategy<Value = Vec<Seen>> {
     let method = prop::sample::select(&[Method::Get, Method::Post][..]);
     let duration = prop_oneof![0..20_000_000_000u64, prop::sample::select(&BOUNDS_NS[..])];
     let status = prop::sample::select(&[0u16, 200, 503][..]);
-    prop::collection::vec((0u32..4, 0u32..4, method, status, duration), 0..120)
+    let target = (any::<bool>(), 0u32..4).prop_map(|(serves, number)| {
+        if serves {
+            Target::Route(RouteId(number))
+        } else {
+            Target::Peer(PeerId(number))
+        }
+    });
+    prop::collection::vec((0u32..4, target, method, status, duration), 0..120)
 }
 
 fn sum<'a>(series: impl Iterator<Item = (SeriesId, &'a Histogram)>) -> (u64, f64) {
@@ -55,14 +64,21 @@ proptest! {
         #[expect(clippy::cast_precision_loss, reason = "compared with a tolerance")]
         let expected = total as f64 / 1e9;
         prop_assert!((seconds - expected).abs() < 1e-6);
-        prop_assert!(metrics.len() <= series);
-        for service in 0..4 {
-            let own = |id: &SeriesId| matches!(id, SeriesId::Series(key) if key.service == ServiceId(service));
-            prop_assert!(metrics.iter().filter(|(id, _)| own(id)).count() <= series_per_service);
+        for role in ROLES {
+            let of_role = metrics.iter().filter(|(id, _)| matches!(id, SeriesId::Series(key) if key.target.role() == role));
+            prop_assert_eq!(metrics.len(role), of_role.count());
+            prop_assert!(metrics.len(role) <= series);
+            for service in 0..4 {
+                let own = |id: &SeriesId| {
+                    matches!(id, SeriesId::Series(key) if key.service == ServiceId(service) && key.target.role() == role)
+                };
+                prop_assert!(metrics.iter().filter(|(id, _)| own(id)).count() <= series_per_service);
+            }
+            let overflows = metrics.iter().filter(|(id, _)| matches!(id, SeriesId::ServiceOverflow(_, of) if *of == role));
+            prop_assert!(overflows.count() <= services);
         }
         let with_attributes = metrics.iter().filter(|(id, _)| matches!(id, SeriesId::Series(_)));
         prop_assert_eq!(sum(with_attributes).0 + metrics.overflowed(), count);
-        prop_assert!(metrics.iter().filter(|(id, _)| matches!(id, SeriesId::ServiceOverflow(_))).count() <= services);
     }
 
     #[test]
@@ -80,13 +96,30 @@ proptest! {
     }
 
     #[test]
+    fn what_is_asked_takes_no_room_from_what_is_answered(seen in requests(), series in 0usize..8, series_per_service in 0usize..5) {
+        let limits = RedLimits { series, series_per_service, services: 2 };
+        let role_of = |id: SeriesId| match id {
+            SeriesId::Series(key) => key.target.role(),
+            SeriesId::ServiceOverflow(_, role) | SeriesId::Overflow(role) => role,
+        };
+        let both = record_all(&seen, limits);
+        for role in ROLES {
+            let alone: Vec<Seen> = seen.iter().filter(|seen| seen.1.role() == role).copied().collect();
+            let alone = record_all(&alone, limits);
+            let expected: BTreeMap<SeriesId, [u64; 15]> = alone.iter().map(|(id, histogram)| (id, *histogram.buckets())).collect();
+            let of_role = both.iter().filter(|(id, _)| role_of(*id) == role);
+            prop_assert_eq!(of_role.map(|(id, histogram)| (id, *histogram.buckets())).collect::<BTreeMap<_, _>>(), expected);
+        }
+    }
+
+    #[test]
     fn a_services_total_is_right_even_when_its_series_overflow(seen in requests()) {
         let metrics = record_all(&seen, RedLimits { series: 3, series_per_service: 2, services: 4 });
         for service in 0..4 {
             let own = metrics.iter().filter(|(id, _)| match id {
                 SeriesId::Series(key) => key.service == ServiceId(service),
-                SeriesId::ServiceOverflow(id) => *id == ServiceId(service),
-                SeriesId::Overflow => false,
+                SeriesId::ServiceOverflow(id, _) => *id == ServiceId(service),
+                SeriesId::Overflow(_) => false,
             });
             prop_assert_eq!(sum(own).0, seen.iter().filter(|seen| seen.0 == service).count() as u64);
         }
@@ -145,7 +178,7 @@ fn a_series_begins_with_its_first_request_and_room_is_given_back() {
     }));
     assert_eq!(
         metrics.iter().map(|(id, _)| id).collect::<Vec<_>>(),
-        [second, SeriesId::ServiceOverflow(ServiceId(1))]
+        [second, SeriesId::ServiceOverflow(ServiceId(1), Role::Server)]
     );
 }
 
@@ -158,7 +191,7 @@ fn a_removed_service_may_have_as_many_series_again() {
     });
     for _ in 0..2 {
         metrics.record(&request());
-        assert_eq!((metrics.len(), metrics.overflowed()), (1, 0));
+        assert_eq!((metrics.len(Role::Server), metrics.overflowed()), (1, 0));
         metrics.remove_service(request().service);
     }
 }

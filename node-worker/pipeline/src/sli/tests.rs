@@ -1,6 +1,6 @@
 use super::*;
-use crate::request::Status;
 use crate::request::tests::{request, status};
+use crate::request::{Role, Status};
 use proptest::prelude::*;
 
 const SLIS: [&str; 2] = ["a", "b"];
@@ -309,7 +309,7 @@ impl World {
         match step {
             Step::Finish { sli, revision, status } => {
                 if let Some((id, truth)) = self.row(sli, revision) {
-                    truth[usize::from(status.is_failure())] += 1;
+                    truth[usize::from(status.is_failure(Role::Server))] += 1;
                     self.counters.record(id, PodId(1), &Request { status, ..request() });
                 }
             }

@@ -6,9 +6,9 @@ use shoalwatch_pipeline::{
     batch::{BatchLimits, SpanQueue},
     ids::IdSource,
     loss::LossCounters,
-    otlp::{self, ServerSpan},
+    otlp::{self, HttpSpan},
     red::RedMetrics,
-    request::{Request, ServiceId, Status, Trace},
+    request::{Request, ServiceId, Status, Target, Trace},
     routes::{RouteLimits, RouteTable},
     sampler::{Decision, Limit, Parent, Policy, PolicySpec, Probability, RuleSpec, Sampler},
 };
@@ -171,7 +171,7 @@ impl HotPath {
             start_ns: now_ns,
             end_ns: now_ns + 3_000_000,
             method: head.method,
-            route: self.routes.intern(service, &self.template),
+            target: Target::Route(self.routes.intern(service, &self.template)),
             template: &self.template,
             status: Status::new(record.status).expect("a status"),
             trace: Trace::join(parent, head.tracestate.ot(), &mut self.ids),
@@ -180,9 +180,10 @@ impl HotPath {
         let Decision::Keep { threshold } = self.sampler.decide(&request, now_ns).in_force else {
             return;
         };
-        let span = ServerSpan {
+        let span = HttpSpan {
             request: &request,
             head: &head,
+            peer: None,
             span_id: self.ids.span_id(),
             threshold: threshold.or(Some(Threshold::ALWAYS)),
         };

@@ -8,7 +8,10 @@ use opentelemetry_proto::tonic::{
     resource::v1,
     trace::v1::{ResourceSpans, ScopeSpans, Span, SpanFlags, Status, span::SpanKind, status::StatusCode},
 };
-use shoalwatch_pipeline::{otlp::ServerSpan, request::Request};
+use shoalwatch_pipeline::{
+    otlp::HttpSpan,
+    request::{Request, Role},
+};
 use shoalwatch_protocols::{
     http1::{Method, RequestHead},
     route::OTHER,
@@ -17,22 +20,26 @@ use shoalwatch_protocols::{
 
 pub(crate) type Attributes = Vec<(String, String)>;
 
-/// By OpenTelemetry's conventions for HTTP servers.
-pub(crate) fn span(span: &ServerSpan<'_>) -> Span {
+/// By OpenTelemetry's conventions for HTTP servers and clients.
+pub(crate) fn span(span: &HttpSpan<'_>) -> Span {
     let (request, head) = (span.request, span.head);
     let trace = &request.trace;
-    let failed = request.status.is_failure();
+    let failed = request.is_failure();
     Span {
         trace_id: trace.trace_id.to_vec(),
         span_id: span.span_id.to_vec(),
         trace_state: trace_state(request, head, span.threshold),
         parent_span_id: trace.parent_id.map(|id| id.to_vec()).unwrap_or_default(),
-        flags: flags(trace.parent_id.is_some()),
+        flags: flags(request),
         name: name(request),
-        kind: SpanKind::Server.into(),
+        kind: match request.role() {
+            Role::Server => SpanKind::Server,
+            Role::Client => SpanKind::Client,
+        }
+        .into(),
         start_time_unix_nano: request.start_ns,
         end_time_unix_nano: request.end_ns,
-        attributes: attributes(request, head, failed),
+        attributes: attributes(span, failed),
         status: failed.then(|| Status {
             code: StatusCode::Error.into(),
             message: String::new(),
@@ -80,10 +87,10 @@ fn resource(attributes: &Attributes) -> v1::Resource {
     }
 }
 
-const fn flags(has_parent: bool) -> u32 {
+fn flags(request: &Request<'_>) -> u32 {
     let sampled = 1;
     let known = SpanFlags::ContextHasIsRemoteMask as u32;
-    let remote = if has_parent {
+    let remote = if request.role() == Role::Server && request.trace.parent_id.is_some() {
         SpanFlags::ContextIsRemoteMask as u32
     } else {
         0
@@ -96,7 +103,7 @@ fn name(request: &Request<'_>) -> String {
         Method::Other => "HTTP",
         known => known.as_str(),
     };
-    if request.template == OTHER {
+    if request.role() == Role::Client || request.template == OTHER {
         method.to_owned()
     } else {
         format!("{method} {}", request.template)
@@ -116,7 +123,8 @@ fn trace_state(request: &Request<'_>, head: &RequestHead<'_>, threshold: Option<
     String::from_utf8_lossy(&state).into_owned()
 }
 
-fn attributes(request: &Request<'_>, head: &RequestHead<'_>, failed: bool) -> Vec<KeyValue> {
+fn attributes(span: &HttpSpan<'_>, failed: bool) -> Vec<KeyValue> {
+    let (request, head) = (span.request, span.head);
     let mut attributes = vec![text("http.request.method", request.method.as_str())];
     if let Some(code) = request.status.code() {
         attributes.push(number("http.response.status_code", code.into()));
@@ -125,12 +133,19 @@ fn attributes(request: &Request<'_>, head: &RequestHead<'_>, failed: bool) -> Ve
     if request.method == Method::Other {
         attributes.push(text("http.request.method_original", head.method_name));
     }
-    if request.template != OTHER {
+    let path = String::from_utf8_lossy(&head.path[..head.path.len().min(512)]);
+    if request.role() == Role::Server && request.template != OTHER {
         attributes.push(text("http.route", request.template));
     }
-    if !head.path.is_empty() {
-        let path = &head.path[..head.path.len().min(512)];
-        attributes.push(text("url.path", String::from_utf8_lossy(path)));
+    if let Some(peer) = span.peer.filter(|_| request.role() == Role::Client) {
+        attributes.push(text("server.address", peer.ip().to_string()));
+        attributes.push(number("server.port", peer.port().into()));
+        if path.starts_with('/') {
+            attributes.push(text("url.full", format!("http://{peer}{path}")));
+        }
+    }
+    if !path.is_empty() {
+        attributes.push(text("url.path", path));
     }
     if let Some(version) = head.version {
         attributes.push(text("network.protocol.version", version.as_str()));

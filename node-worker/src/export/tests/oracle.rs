@@ -8,46 +8,64 @@ use opentelemetry_proto::tonic::{
     },
     resource::v1,
 };
-use shoalwatch_pipeline::red::{self, BOUNDS_SECONDS};
+use shoalwatch_pipeline::{
+    red::{self, BOUNDS_SECONDS},
+    request::Role,
+};
 
 use crate::{
     enrichment::Resource,
-    requests::{Numbers, Series, SeriesAttributes},
+    requests::{Numbers, SeriesAttributes, SeriesTarget},
 };
 
-/// `http.server.request.duration` of every service, cumulative.
+/// `http.server.request.duration` and `http.client.request.duration` of every service, cumulative.
 pub(super) fn metrics(numbers: &Numbers) -> ExportMetricsServiceRequest {
     let at_ns = numbers.at_ns;
-    let point = |series: &Series| data_point(series.attributes.as_ref(), &series.histogram, at_ns);
     let services = numbers.services.iter().map(|service| {
-        let points = service.series.iter().map(point).collect();
-        resource_metrics(&service.resource, points)
+        let points = |role| {
+            let series = service.series.of(role).iter();
+            series.map(|series| data_point(series.attributes.as_ref(), &series.histogram, at_ns))
+        };
+        let of_role = |role| metric(role, points(role).collect());
+        let metrics = [of_role(Role::Server), of_role(Role::Client)];
+        resource_metrics(&service.resource, metrics.into_iter().flatten().collect())
     });
-    let shared = numbers.overflow.iter().map(|histogram| {
-        let overflow = Resource::default();
-        resource_metrics(&overflow, vec![data_point(None, histogram, at_ns)])
-    });
+    let shared: Vec<_> = [Role::Server, Role::Client]
+        .into_iter()
+        .filter_map(|role| {
+            let histogram = numbers.overflow.of(role).as_ref()?;
+            metric(role, vec![data_point(None, histogram, at_ns)])
+        })
+        .collect();
+    let shared = (!shared.is_empty()).then(|| resource_metrics(&Resource::default(), shared));
     ExportMetricsServiceRequest {
         resource_metrics: services.chain(shared).collect(),
     }
 }
 
-fn resource_metrics(owner: &Resource, data_points: Vec<HistogramDataPoint>) -> ResourceMetrics {
-    let metric = Metric {
-        name: "http.server.request.duration".to_owned(),
-        description: "Duration of HTTP server requests.".to_owned(),
+fn metric(role: Role, data_points: Vec<HistogramDataPoint>) -> Option<Metric> {
+    let role = match role {
+        Role::Server => "server",
+        Role::Client => "client",
+    };
+    (!data_points.is_empty()).then(|| Metric {
+        name: format!("http.{role}.request.duration"),
+        description: format!("Duration of HTTP {role} requests."),
         unit: "s".to_owned(),
         data: Some(Data::Histogram(Histogram {
             data_points,
             aggregation_temporality: AggregationTemporality::Cumulative.into(),
         })),
         ..Metric::default()
-    };
+    })
+}
+
+fn resource_metrics(owner: &Resource, metrics: Vec<Metric>) -> ResourceMetrics {
     ResourceMetrics {
         resource: Some(resource(owner)),
         scope_metrics: vec![ScopeMetrics {
             scope: Some(scope()),
-            metrics: vec![metric],
+            metrics,
             ..ScopeMetrics::default()
         }],
         ..ResourceMetrics::default()
@@ -77,10 +95,20 @@ fn series_attributes(series: &SeriesAttributes) -> Vec<KeyValue> {
         attributes.push(attribute("http.response.status_code", Value::IntValue(code.into())));
     }
     attributes.push(text("url.scheme", "http"));
-    if let Some(route) = &series.route {
-        attributes.push(text("http.route", route));
-    }
-    if series.status.is_failure() {
+    let failed = match &series.target {
+        SeriesTarget::Route(route) => {
+            attributes.extend(route.iter().map(|route| text("http.route", route)));
+            series.status.code().is_none_or(|code| code / 100 == 5)
+        }
+        SeriesTarget::Peer(peer) => {
+            let address = peer.map_or("_OTHER".to_owned(), |peer| peer.ip().to_string());
+            attributes.push(text("server.address", &address));
+            let port = peer.map(|peer| attribute("server.port", Value::IntValue(peer.port().into())));
+            attributes.extend(port);
+            series.status.code().is_none_or(|code| code >= 400)
+        }
+    };
+    if failed {
         attributes.push(text("error.type", &series.status.to_string()));
     }
     attributes

@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fs};
 use super::*;
 use node::Node;
 
+mod clients;
 mod node;
 
 const EVERYTHING: &str = "{policies: [{id: shop/all, namespace: shop, probability: 1}]}";
@@ -64,10 +65,13 @@ fn a_request_without_an_answer_is_aborted_wherever_it_is_told() {
     let expected = BTreeMap::from([(cart("app", 200), 1), (cart("app", 0), 1)]);
     assert_eq!(node.counts(), expected);
     let services = node.numbers().services;
-    let aborted = services.iter().flat_map(|service| &service.series).find(|series| {
-        let attributes = series.attributes.as_ref();
-        attributes.is_some_and(|attributes| attributes.status.is_aborted())
-    });
+    let aborted = services
+        .iter()
+        .flat_map(|service| &service.series.server)
+        .find(|series| {
+            let attributes = series.attributes.as_ref();
+            attributes.is_some_and(|attributes| attributes.status.is_aborted())
+        });
     // From the request's first byte to the close, as the fake kernel tells them.
     assert_eq!(aborted.map(|series| series.histogram.sum_seconds()), Some(1e-6));
 }

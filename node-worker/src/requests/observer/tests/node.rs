@@ -8,18 +8,20 @@ use std::{
     sync::Arc,
 };
 
+use opentelemetry_proto::tonic::{collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span};
+use prost::Message;
 use serde_json::json;
 use shoalwatch_pipeline::{folding::RowTable, loss::Loss};
 use tempfile::TempDir;
 
 use crate::{
-    counters::Counters,
+    counters::{Count, Counters},
     discovery::{Exits, ProcFs},
     enrichment::{PodFacts, PodIndex},
     in_force::InForce,
     loader::{ProcessEvent, ProcessKind, Stats},
     requests::{
-        FakeKernel, Now, Numbers, SeriesAttributes, held::Held, observer::Observer, processes::Processes,
+        FakeKernel, Now, Numbers, SeriesAttributes, SeriesTarget, held::Held, observer::Observer, processes::Processes,
         services::Services, taught::Taught, traffic::Traffic,
     },
 };
@@ -169,6 +171,15 @@ impl Node {
         self.request(tgid, status, "GET /cart/17 HTTP/1.1\r\n\r\n");
     }
 
+    /// A request that the process wrote to a peer.
+    pub(super) fn call(&mut self, tgid: u32, status: u16, head: &str, peer: Option<&str>) {
+        let service = self.selected(tgid).unwrap_or(u32::MAX);
+        let peer = peer.map(|peer| peer.parse().unwrap());
+        let call = (tgid, service, status, head.as_bytes().to_vec(), peer);
+        self.kernel.lock().calls.push(call);
+        self.observer.take_requests(self.now);
+    }
+
     pub(super) fn wait(&mut self, nanoseconds: u64) {
         self.now.monotonic_ns += nanoseconds;
         self.now.unix_ns += nanoseconds;
@@ -188,8 +199,13 @@ impl Node {
                 .get("k8s.container.name")
                 .unwrap_or_default()
                 .to_owned();
-            for series in service.series {
-                let Some(SeriesAttributes { route, status, .. }) = series.attributes else {
+            for series in service.series.server {
+                let Some(SeriesAttributes {
+                    target: SeriesTarget::Route(route),
+                    status,
+                    ..
+                }) = series.attributes
+                else {
                     continue;
                 };
                 let status = status.code().unwrap_or(0);
@@ -200,12 +216,44 @@ impl Node {
         counts
     }
 
+    /// (peer or `_OTHER`, status or 0 for aborted) → requests that were sent.
+    pub(super) fn calls(&mut self) -> BTreeMap<(String, u16), u64> {
+        let mut calls = BTreeMap::new();
+        for series in self
+            .numbers()
+            .services
+            .into_iter()
+            .flat_map(|service| service.series.client)
+        {
+            let attributes = series.attributes.unwrap();
+            let SeriesTarget::Peer(peer) = attributes.target else {
+                unreachable!("{attributes:?}")
+            };
+            let peer = peer.map_or("_OTHER".to_owned(), |peer| peer.to_string());
+            *calls.entry((peer, attributes.status.code().unwrap_or(0))).or_default() += series.histogram.count();
+        }
+        calls
+    }
+
     /// (good, bad, incomplete, pods) of the only row.
     pub(super) fn sli(&mut self) -> (u64, u64, u64, u32) {
         let slis = self.observer.snapshot(self.now).slis;
         assert_eq!(slis.len(), 1, "{slis:?}");
         assert_eq!(slis[0].revision.as_ref(), "7d41b");
         (slis[0].good, slis[0].bad, slis[0].incomplete, slis[0].pods)
+    }
+
+    /// The spans that wait, which they do no more.
+    pub(super) fn take_spans(&mut self) -> Vec<Span> {
+        let mut message = Vec::new();
+        self.observer.traffic.spans.as_mut().unwrap().take_any(&mut message);
+        let message = ExportTraceServiceRequest::decode(message.as_slice()).unwrap();
+        let scopes = message.resource_spans.into_iter().flat_map(|of| of.scope_spans);
+        scopes.flat_map(|scope| scope.spans).collect()
+    }
+
+    pub(super) fn count(&self, count: Count) -> u64 {
+        self.observer.counters.get(count)
     }
 
     pub(super) fn spans(&self) -> usize {

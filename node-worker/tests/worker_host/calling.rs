@@ -1,0 +1,114 @@
+//! What an observed process asks others is counted by its peer, exactly, and nowhere else.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+};
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
+use crate::{
+    harness::{Outcome, Process, find, turn, wait_for},
+    servers::{Calls, Counts, Server, server_file},
+    sink::Sink,
+    worker::{ConfigFile, Worker},
+};
+
+const NAME: &str = "caller-of-others";
+
+/// A Python process that asks as it is told.
+struct Caller {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    _process: Process,
+}
+
+impl Caller {
+    fn start() -> Outcome<Self> {
+        let mut command = Command::new(find("python3").ok_or("python3")?);
+        command.arg(server_file("client.py")).arg(NAME);
+        let mut process = Process::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        Ok(Self {
+            input: process.0.stdin.take().ok_or("no stdin")?,
+            output: BufReader::new(process.0.stdout.take().ok_or("no stdout")?),
+            _process: process,
+        })
+    }
+
+    /// The answer's status, 0 where none came.
+    fn ask(&mut self, peer: SocketAddr, path: &str) -> Outcome<u16> {
+        writeln!(self.input, "{peer} {path}")?;
+        let mut status = String::new();
+        self.output.read_line(&mut status)?;
+        Ok(status.trim().parse()?)
+    }
+}
+
+/// Reads the head of one request from each of so many connections, and closes them.
+fn closing_server(connections: usize) -> Outcome<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for stream in listener.incoming().take(connections).flatten() {
+            let lines = BufReader::new(stream).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+        }
+    });
+    Ok(address)
+}
+
+#[test]
+fn every_call_of_python_is_told_once_and_is_no_event_of_an_sli() {
+    let Some(_turn) = turn(&["python3", "node"]) else {
+        return;
+    };
+    // Nobody observes the servers.
+    let server = Server::script("node", "server.js").unwrap();
+    let closing = closing_server(3).unwrap();
+    let mut caller = Caller::start().unwrap();
+    let sink = Sink::start().unwrap();
+    let config = ConfigFile::selecting(&[("web", &format!("argumentContains: {NAME}"))], "1").unwrap();
+    let worker = Worker::start(&config, Some(&sink)).unwrap();
+    worker.wait_for_processes(1).unwrap();
+    let mut sent = Calls::new();
+    for request in 0..200 {
+        let (peer, status) = match request % 50 {
+            49 if request > 50 => (closing, 0),
+            _ => (server.address, [200, 201, 404, 500, 503][request % 5]),
+        };
+        let got = caller
+            .ask(peer, &format!("/status/{status}/x?secret={request}"))
+            .unwrap();
+        assert_eq!(got, status);
+        *sent.entry((peer.to_string(), status)).or_default() += 1;
+    }
+    let told = wait_for("the OTLP counts", || {
+        Ok(Some(sink.calls("web")).filter(|told| *told == sent))
+    });
+    told.unwrap_or_else(|error| unreachable!("{error}: {:?} of {sent:?}, {:#?}", sink.calls("web"), worker.log()));
+    assert_eq!(worker.calls("web").unwrap(), sent, "at /metrics");
+    assert_eq!(
+        (sink.counts("web"), worker.counts("web").unwrap()),
+        (Counts::new(), Counts::new()),
+        "it answered nothing"
+    );
+    assert_eq!(worker.metric("shoalwatch_sli_requests_total", &[]).unwrap(), 0);
+    assert_eq!(worker.metric("shoalwatch_lost_total", &[]).unwrap(), 0);
+    let spans = wait_for(
+        "the spans",
+        || Ok(Some(sink.spans()).filter(|spans| spans.len() == 200)),
+    )
+    .unwrap();
+    let mut urls: BTreeMap<String, u64> = BTreeMap::new();
+    for (_, span) in &spans {
+        assert_eq!((span.name.as_str(), span.kind()), ("GET", SpanKind::Client));
+        *urls.entry(crate::sink::text(&span.attributes, "url.full")).or_default() += 1;
+    }
+    let expected = sent
+        .iter()
+        .map(|((peer, status), count)| (format!("http://{peer}/status/{status}/x"), *count));
+    assert_eq!(urls, expected.collect());
+}
