@@ -81,8 +81,8 @@ fn row(paths: Paths, samples: &[Sample], unselected: f64) -> Row {
         result: format!("{total:.0} ns"),
         met: Some(total <= 700.0),
         how: format!(
-            "BPF statistics with their own cost, Σ run_time_ns ÷ requests at saturation, the load tool's calls ({unselected:.0} ns \
-             each) with it: {}; median of {ROUNDS}",
+            "Σ run_time_ns ÷ requests, the statistics' own cost and the load tool's calls ({unselected:.0} ns each) with it: {}; \
+             median of {ROUNDS}",
             each.join(", ")
         ),
     }

@@ -41,7 +41,7 @@ fn row(line: &str) -> Outcome<Row> {
         goal: goal.map_or_else(String::new, |goal| format!("≤ {goal}")),
         result: result.into(),
         met,
-        how: "in user space, median of 201 rounds (`cargo bench -p shoalwatch-pipeline`)".into(),
+        how: "`cargo bench -p shoalwatch-pipeline`; median of 201".into(),
     })
 }
 

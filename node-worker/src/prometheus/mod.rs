@@ -1,5 +1,6 @@
 //! The page `/metrics`: the same request numbers that go out over OTLP, and what the worker says about itself.
 
+mod price;
 mod text;
 
 use shoalwatch_pipeline::{
@@ -14,6 +15,7 @@ use crate::{
     loader::Stat,
     requests::{Numbers, SeriesAttributes, Snapshot},
 };
+pub(crate) use price::price;
 use text::Page;
 
 /// Renders everything of one moment.
