@@ -110,6 +110,10 @@ test-go: ## The local cluster's and the shop's own tests
 	@cd e2e/cluster && CGO_ENABLED=0 go vet ./local ./pause && CGO_ENABLED=0 go test ./local
 	@cd e2e/apps && go vet ./...
 
+.PHONY: bench
+bench: prerequisites ## Measure what the worker costs a node, beside the goals (needs root, 4 minutes)
+	@cargo bench --profile dev -p shoalwatch-node-worker --bench node
+
 .PHONY: fuzz
 fuzz: ## Fuzz every parser and the event decoder, FUZZ_SECONDS= (600) each
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) node-worker/protocols/fuzz/run.sh

@@ -11,7 +11,7 @@ use axum::{
 };
 use tokio::sync::watch;
 
-use crate::{counters::Counters, health::Health, in_force::InForce, prometheus, requests::EventLoop};
+use crate::{counters::Counters, health::Health, in_force::InForce, loader::Price, prometheus, requests::EventLoop};
 
 /// What the pages show.
 #[derive(Clone)]
@@ -19,6 +19,7 @@ pub(crate) struct Admin {
     pub(crate) events: EventLoop,
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Arc<Health>,
+    pub(crate) price: Arc<Price>,
     pub(crate) in_force: watch::Receiver<Option<Arc<InForce>>>,
 }
 
@@ -63,5 +64,6 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     };
     let in_force = admin.in_force.borrow().clone();
     let text = prometheus::page(&snapshot, &admin.counters, &admin.health, in_force.as_deref());
+    let text = text + &prometheus::price(&admin.price);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -2,15 +2,19 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args as Section, Parser, ValueEnum};
+use clap::{Args as Section, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
 use crate::loader::LoaderOptions;
 
 /// Watches the requests of selected processes with eBPF and exports what it sees. Runs on every node under the Shoalwatch operator, or
 /// alone on one machine with --config.
 #[derive(Clone, Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// Something else than to run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Configuration file; the worker then needs neither Kubernetes nor an operator. It is read again whenever it changes.
     #[arg(
         long,
@@ -37,6 +41,11 @@ pub struct Args {
     #[arg(long, default_value = "0.0.0.0:9464", env = "SHOALWATCH_ADMIN_ADDR")]
     pub admin_addr: SocketAddr,
 
+    /// Takes the time of the eBPF programs, for /metrics and `top`. Needs the capability `SYS_ADMIN`, and costs about 20 ns of every run of every BPF
+    /// program of the machine.
+    #[arg(long, value_parser = FalseyValueParser::new(), env = "SHOALWATCH_BPF_STATS")]
+    pub bpf_stats: bool,
+
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Json, env = "SHOALWATCH_LOG_FORMAT")]
     pub log_format: LogFormat,
@@ -48,6 +57,25 @@ pub struct Args {
     /// How long a stop may take to send what waits, in seconds.
     #[arg(long, default_value = "10", value_parser = seconds, env = "SHOALWATCH_STOP_TIMEOUT")]
     pub stop_timeout: Duration,
+}
+
+/// What the program does instead of running as the node's worker.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Shows a running worker's numbers, and what it costs, on the terminal.
+    Top(TopArgs),
+}
+
+/// Which worker is shown, and how.
+#[derive(Clone, Debug, Section)]
+pub struct TopArgs {
+    /// The worker's page.
+    #[arg(long, default_value = "http://127.0.0.1:9464/metrics")]
+    pub url: String,
+
+    /// One screen, after a second, and the end.
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// How the operator is reached.

@@ -10,7 +10,7 @@
 //! - `discovery` finds processes; `enrichment` says whose they are.
 //! - `requests` owns everything that a request changes: which processes are observed, counts, decisions.
 //! - `distribution` brings configurations and takes SLI reports to the operator.
-//! - `export`, `prometheus`, `admin` tell the numbers.
+//! - `export`, `prometheus`, `admin` tell the numbers; [`top`] shows those of a running worker on the terminal.
 
 mod admin;
 pub mod args;
@@ -25,3 +25,4 @@ pub mod loader;
 mod prometheus;
 mod requests;
 pub mod run;
+pub mod top;

@@ -1,8 +1,15 @@
 //! The node worker's process.
 
 use clap::Parser;
-use shoalwatch_node_worker::{args::Args, run};
+use shoalwatch_node_worker::{
+    args::{Args, Command},
+    run, top,
+};
 
 fn main() -> anyhow::Result<()> {
-    run::run(Args::parse())
+    let args = Args::parse();
+    match &args.command {
+        Some(Command::Top(top)) => top::run(top),
+        None => run::run(args),
+    }
 }

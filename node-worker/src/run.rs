@@ -22,7 +22,7 @@ use crate::{
     enrichment::follow_pods,
     export::{ExportSettings, Exporters},
     health::{Health, sentence},
-    loader::Probes,
+    loader::{Price, Probes},
     requests::{Blind, EventLoop, Kernel, LoopEnded, Setup},
 };
 
@@ -62,7 +62,7 @@ fn raise_open_files() {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let counters = Arc::new(Counters::default());
-    let (kernel, health) = load_probes(&args);
+    let (kernel, health, price) = load_probes(&args);
     let health = Arc::new(health);
     let node_name = node_name(&args)?;
     let mut exporters = Exporters::start_spans(&export_settings(&args), &counters)?;
@@ -83,6 +83,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         events: events.clone(),
         counters: Arc::clone(&counters),
         health: Arc::clone(&health),
+        price: Arc::new(price),
         in_force: applier.in_force(),
     };
     serve_admin(&args, admin, &mut services).await?;
@@ -105,7 +106,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 }
 
 /// Without probes the worker stays up and says why: a restart would not mend the node.
-fn load_probes(args: &Args) -> (Box<dyn Kernel>, Health) {
+fn load_probes(args: &Args) -> (Box<dyn Kernel>, Health, Price) {
     match Probes::load(&args.limits.into()) {
         Ok(probes) => {
             let degraded: Vec<_> = probes.degraded().iter().map(|degraded| sentence(degraded)).collect();
@@ -113,15 +114,28 @@ fn load_probes(args: &Args) -> (Box<dyn Kernel>, Health) {
                 warn!(what, "degraded");
             }
             info!("probes are loaded");
-            (Box::new(probes), Health { degraded, blind: false })
+            let price = price(&probes, args.bpf_stats);
+            (Box::new(probes), Health { degraded, blind: false }, price)
         }
         Err(error) => {
             let what = sentence(&error);
             warn!(what, category = error.category(), "no requests are seen on this node");
             let degraded = vec![what];
-            (Box::new(Blind), Health { degraded, blind: true })
+            (Box::new(Blind), Health { degraded, blind: true }, Price::default())
         }
     }
+}
+
+fn price(probes: &Probes, statistics: bool) -> Price {
+    let mut price = probes.price();
+    if statistics && let Err(error) = price.enable_statistics() {
+        warn!(
+            what = sentence(&error),
+            category = error.category(),
+            "the time of the eBPF programs is not taken"
+        );
+    }
+    price
 }
 
 fn export_settings(args: &Args) -> ExportSettings {

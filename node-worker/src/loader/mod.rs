@@ -19,6 +19,7 @@ mod grace;
 mod host;
 mod kernel_types;
 mod object;
+mod price;
 mod probes;
 mod stats;
 mod tables;
@@ -26,6 +27,7 @@ mod tracefs;
 
 pub use error::{Degraded, LoadError, ProbeError};
 pub use kernel_types::TypesError;
+pub use price::{Price, PriceError, Work};
 pub use probes::{LoaderOptions, Probes};
 pub use shoalwatch_ebpf_common::{
     BUCKETS, Counter, CounterKey, HEAD_BYTES, MAX_ROUTES, MAX_ROWS, NO_SPANS, ProcessEvent, ProcessKind, ROUTES_FULL,

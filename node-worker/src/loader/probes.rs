@@ -16,6 +16,7 @@ use super::{
     error::{Degraded, LoadError, ProbeError, os_error},
     host,
     kernel_types::SocketOffsets,
+    price::Price,
     stats::{Fullness, Stats, Usage},
     tables::Tables,
     tracefs::NewtaskOffsets,
@@ -85,7 +86,7 @@ pub struct Probes {
     degraded: Vec<Degraded>,
     undecodable: u64,
     /// Holds the programs' links.
-    _object: Ebpf,
+    object: Ebpf,
 }
 
 impl fmt::Debug for Probes {
@@ -119,7 +120,7 @@ impl Probes {
             options: *options,
             degraded,
             undecodable: 0,
-            _object: object,
+            object,
         })
     }
 
@@ -158,6 +159,12 @@ impl Probes {
     /// Hands over every counter, summed over all CPUs. They are cumulative.
     pub fn counters(&self, sink: &mut dyn FnMut(CounterKey, &Counter)) -> Result<(), ProbeError> {
         self.tables.read_counters(sink)
+    }
+
+    /// What the programs cost. It may outlive the probes.
+    #[must_use]
+    pub fn price(&self) -> Price {
+        Price::of(&self.object)
     }
 
     /// Routes, policies and counters.

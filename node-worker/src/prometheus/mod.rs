@@ -1,5 +1,6 @@
 //! The page `/metrics`: the same request numbers that go out over OTLP, and what the worker says about itself.
 
+mod price;
 mod text;
 
 use shoalwatch_pipeline::{
@@ -16,6 +17,7 @@ use crate::{
     loader::Stat,
     requests::{Numbers, SeriesAttributes, SeriesTarget, Snapshot},
 };
+pub(crate) use price::price;
 use text::Page;
 
 /// Renders everything of one moment.
