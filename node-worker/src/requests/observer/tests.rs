@@ -5,6 +5,7 @@ use node::Node;
 
 mod clients;
 mod node;
+mod teaching;
 
 const EVERYTHING: &str = "{policies: [{id: shop/all, namespace: shop, probability: 1}]}";
 const SLI: &str = "{slis: [{id: s, namespace: shop, workload: checkout, bad: [5xx]}]}";

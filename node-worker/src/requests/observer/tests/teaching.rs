@@ -1,0 +1,98 @@
+//! What the kernel is taught, and that nothing is counted twice.
+
+use std::collections::BTreeMap;
+
+use super::{EVERYTHING, cart, node::Node};
+use crate::loader::{Counter, ROUTES_FULL, RouteKey, sampling};
+
+const WITH_SLI: &str = "{policies: [{id: shop/all, namespace: shop, probability: 1}], \
+                        slis: [{id: s, namespace: shop, workload: checkout, bad: [5xx]}]}";
+
+fn observed(config: &str) -> (Node, u32) {
+    let mut node = Node::new(config);
+    node.pod(&["app"], &[]);
+    let tgid = node.exec('a');
+    (node, tgid)
+}
+
+fn taught(node: &Node) -> Vec<(u32, RouteKey)> {
+    let told = node.kernel.lock();
+    told.taught.iter().map(|(number, key)| (*number, *key)).collect()
+}
+
+/// The kernel counted so many GETs, all of them fast.
+fn counted(node: &Node, route: u32, status: u16, requests: u64) {
+    let mut counter = Counter::EMPTY;
+    counter.buckets[0] = requests;
+    counter.sum_ns = requests * 1_000;
+    node.kernel.lock().counters.insert((route, status, 2), counter);
+}
+
+#[test]
+fn a_route_is_taught_by_its_first_request_and_both_counts_are_one() {
+    let (mut node, tgid) = observed(WITH_SLI);
+    node.get(tgid, 200);
+    node.get(tgid, 503);
+    let [(number, key)] = taught(&node)[..] else {
+        unreachable!("{:?}", taught(&node))
+    };
+    assert_eq!((key.service, key.role), (node.selected(tgid).unwrap(), 0));
+    counted(&node, number, 200, 10);
+    counted(&node, number, 503, 4);
+    let expected = BTreeMap::from([(cart("app", 200), 11), (cart("app", 503), 5)]);
+    assert_eq!(node.counts(), expected);
+    assert_eq!(node.counts(), expected);
+    assert_eq!(node.sli(), (11, 5, 0, 1));
+}
+
+#[test]
+fn what_the_kernel_counted_before_an_sli_was_in_force_is_none_of_its_events() {
+    let (mut node, tgid) = observed(EVERYTHING);
+    node.get(tgid, 503);
+    let number = taught(&node)[0].0;
+    counted(&node, number, 503, 4);
+    node.configure(WITH_SLI);
+    counted(&node, number, 503, 7);
+    node.numbers();
+    assert_eq!(node.sli(), (0, 3, 0, 1));
+}
+
+#[test]
+fn the_kernel_decides_by_the_configuration_in_force() {
+    let (mut node, tgid) = observed(EVERYTHING);
+    node.get(tgid, 200);
+    let number = taught(&node)[0].0;
+    let threshold = |node: &Node| node.kernel.lock().rows[&number].threshold(200, 0);
+    assert_eq!(threshold(&node), 0);
+    node.configure("{policies: [{id: shop/all, namespace: shop, probability: 0.5}]}");
+    assert_eq!(threshold(&node), 1 << 55);
+    node.configure(WITH_SLI.replace("probability: 1", "probability: 0").as_str());
+    assert_eq!(threshold(&node), sampling::NEVER);
+}
+
+#[test]
+fn a_dry_run_is_left_to_user_space() {
+    let (mut node, tgid) = observed("{policies: [{id: shop/try, namespace: shop, probability: 1, dryRun: true}]}");
+    node.get(tgid, 200);
+    let number = taught(&node)[0].0;
+    assert_eq!(node.kernel.lock().rows[&number], sampling::Row::UNDECIDED);
+}
+
+#[test]
+fn a_service_with_all_routes_that_it_may_have_is_counted_among_all_others() {
+    let (mut node, tgid) = observed(EVERYTHING);
+    let mut requests = 0;
+    while node.kernel.lock().flags[&tgid] & ROUTES_FULL == 0 {
+        assert!(requests < 10_000, "routes are never full");
+        node.request(tgid, 200, &format!("GET /page-{requests}x HTTP/1.1\r\n\r\n"));
+        requests += 1;
+    }
+    let routes = taught(&node).len();
+    assert_eq!(routes, requests - 1);
+    let others = (1..)
+        .find(|number| !node.kernel.lock().taught.contains_key(number))
+        .unwrap();
+    counted(&node, others, 200, 5);
+    let all: u64 = node.counts().values().sum();
+    assert_eq!(all, requests as u64 + 5);
+}
