@@ -4,6 +4,7 @@
 //! where `CI=true`. The tests share the machine's tracepoints and run one after the other.
 
 mod client;
+mod counting;
 mod descriptors;
 mod harness;
 mod lifecycle;
