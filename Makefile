@@ -111,7 +111,7 @@ test-go: ## The local cluster's and the shop's own tests
 	@cd e2e/apps && go vet ./...
 
 .PHONY: bench
-bench: prerequisites ## Measure what the worker costs a node, beside the goals (needs root, 4 minutes)
+bench: prerequisites ## Measure what the worker costs a node, beside the goals (needs root, 2 minutes)
 	@cargo bench --profile dev -p shoalwatch-node-worker --bench node
 
 .PHONY: fuzz

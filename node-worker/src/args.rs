@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, default_value = "0.0.0.0:9464", env = "SHOALWATCH_ADMIN_ADDR")]
     pub admin_addr: SocketAddr,
 
-    /// Takes the time of the eBPF programs, for /metrics and `top`. Needs the capability `SYS_ADMIN`, and costs about 20 ns of every run of every BPF
+    /// Takes the time of the eBPF programs, for /metrics and `top`. Needs `CAP_SYS_ADMIN`, and costs about 20 ns of every run of every BPF
     /// program of the machine.
     #[arg(long, value_parser = FalseyValueParser::new(), env = "SHOALWATCH_BPF_STATS")]
     pub bpf_stats: bool,

@@ -15,11 +15,15 @@ use aya::{
 use crate::harness::Outcome;
 
 /// BPF statistics are on while this lives.
-pub(crate) struct Statistics(#[expect(dead_code, reason = "it is held open")] OwnedFd);
+pub(crate) struct Statistics {
+    _held: OwnedFd,
+}
 
 impl Statistics {
     pub(crate) fn enable() -> Outcome<Self> {
-        Ok(Self(enable_stats(Stats::RunTime)?))
+        Ok(Self {
+            _held: enable_stats(Stats::RunTime)?,
+        })
     }
 }
 
