@@ -81,18 +81,39 @@ pub(crate) fn read<T>(address: u64) -> Option<T> {
     value.ok()
 }
 
-/// Copies `len` bytes of the process to `to`; a failure is counted. Returns whether it worked.
+/// Copies `len` bytes of the process, `MAX` at most, to `to`; a failure is counted. Returns whether it worked.
 ///
 /// # Safety
-/// `to` must have room for `len` bytes, in a way that the verifier sees.
+/// `to` must have room for `MAX` bytes, in a way that the verifier sees.
 #[inline(always)]
-pub(crate) unsafe fn copy(to: *mut u8, len: u64, address: u64) -> bool {
+pub(crate) unsafe fn copy<const MAX: u64>(to: *mut u8, len: u64, address: u64) -> bool {
+    let len = at_most::<MAX>(len);
     // SAFETY: the caller gives the room, the helper checks the address.
     let failed = unsafe { generated::bpf_probe_read_user(to.cast(), len as u32, address as *const _) } != 0;
     if failed {
         count(Stat::ReadFailed);
     }
     !failed
+}
+
+/// The lesser of `len` and `MAX`. By hand, right where it is used: the compiler keeps a length in memory and compares a copy of it,
+/// and the verifiers of Linux 5.10 and 6.1 then know nothing of what they load again.
+#[inline(always)]
+#[cfg(target_arch = "bpf")]
+fn at_most<const MAX: u64>(len: u64) -> u64 {
+    let mut len = len;
+    // SAFETY: a comparison and an assignment of one register.
+    unsafe {
+        core::arch::asm!("if {0} <= {max} goto +1", "{0} = {max}", inout(reg) len, max = const MAX, options(nostack, pure, nomem))
+    };
+    len
+}
+
+/// The same where the programs are only checked, not run.
+#[inline(always)]
+#[cfg(not(target_arch = "bpf"))]
+fn at_most<const MAX: u64>(len: u64) -> u64 {
+    len.min(MAX)
 }
 
 /// Eight bytes of the programs' own memory, aligned or not. By hand: the compiler believes that this target must read bytes one by

@@ -174,7 +174,7 @@ fn first_word(piece: Piece) -> Option<u64> {
     let mut word = 0_u64;
     let len = piece.len.min(size_of::<u64>() as u64);
     // SAFETY: `word` has 8 bytes, `len` is 8 at most.
-    unsafe { buffer::copy((&raw mut word).cast(), len, piece.address) }.then_some(word)
+    unsafe { buffer::copy::<{ size_of::<u64>() as u64 }>((&raw mut word).cast(), len, piece.address) }.then_some(word)
 }
 
 /// Data on the request side while no request is under way: does it begin one?
@@ -199,7 +199,7 @@ fn read_head(connection: &mut Connection, before: usize, piece: Piece) -> bool {
     let len = piece.len.min(HEAD_BYTES as u64);
     let record = &mut connection.record;
     // SAFETY: `before` is 7 at most, `len` is HEAD_BYTES at most, and APPEND_BYTES of slack follow the head.
-    if !unsafe { buffer::copy(record.head.as_mut_ptr().add(before), len, piece.address) } {
+    if !unsafe { buffer::copy::<{ HEAD_BYTES as u64 }>(record.head.as_mut_ptr().add(before), len, piece.address) } {
         return false;
     }
     record.head_len = (before as u64 + len).min(HEAD_BYTES as u64) as u16;
@@ -304,7 +304,7 @@ fn append(connection: &mut Connection, piece: Piece) {
         return;
     }
     // SAFETY: `before` is below HEAD_BYTES, `len` is APPEND_BYTES at most, and that much slack follows the head.
-    if unsafe { buffer::copy(record.head.as_mut_ptr().add(before), len, piece.address) } {
+    if unsafe { buffer::copy::<{ APPEND_BYTES as u64 }>(record.head.as_mut_ptr().add(before), len, piece.address) } {
         record.head_len = (before as u64 + len).min(HEAD_BYTES as u64) as u16;
     }
     record.read_bytes = record.read_bytes.saturating_add(piece.len as u32);
