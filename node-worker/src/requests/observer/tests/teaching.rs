@@ -89,7 +89,7 @@ fn a_service_with_all_routes_that_it_may_have_is_counted_among_all_others() {
     }
     let routes = taught(&node).len();
     assert_eq!(routes, requests - 1);
-    let others = (1..)
+    let others = (1..crate::loader::MAX_ROUTES)
         .find(|number| !node.kernel.lock().taught.contains_key(number))
         .unwrap();
     counted(&node, others, 200, 5);
