@@ -113,7 +113,7 @@ test-go: ## The local cluster's and the shop's own tests
 	@cd e2e/apps && go vet ./...
 
 .PHONY: kernels
-kernels: ## The kernel tier on Debian's kernels 5.10 to 7.2, emulated (10 minutes; SUITES= names fewer)
+kernels: ## The kernel tier on Debian's kernels 5.10 to 7.2, emulated (about 20 minutes; SUITES= names fewer)
 	@node-worker/tests/kernels/run.sh $(SUITES)
 
 .PHONY: bench
