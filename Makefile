@@ -19,6 +19,8 @@ TAG ?= dev
 PUSH ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 600
+# Debian suites whose kernels `make kernels` boots; none: all it knows.
+SUITES ?=
 
 CRATES := --workspace --exclude shoalwatch-node-ebpf
 # How a command reaches a cluster: in the local one's network, or through your own context.
@@ -109,6 +111,10 @@ test-rust: prerequisites ## Pure, API and kernel tiers (the kernel tier needs ro
 test-go: ## The local cluster's and the shop's own tests
 	@cd e2e/cluster && CGO_ENABLED=0 go vet ./local ./pause && CGO_ENABLED=0 go test ./local
 	@cd e2e/apps && go vet ./...
+
+.PHONY: kernels
+kernels: ## The kernel tier on Debian's kernels 5.10 to 7.2, emulated (about 20 minutes; SUITES= names fewer)
+	@node-worker/tests/kernels/run.sh $(SUITES)
 
 .PHONY: bench
 bench: prerequisites ## Measure what the worker costs a node, beside the goals (needs root, 2 minutes)
