@@ -22,7 +22,7 @@ pub(crate) trait Kernel: Send {
     fn tells_all_news(&self) -> bool;
     /// Has a route's requests counted, and decided by these rows, from now on.
     fn teach(&mut self, key: RouteKey, route: u32, rows: RouteRows, table: &RowTable) -> Result<(), ProbeError>;
-    /// Decides by these tables from now on; returns when no request is decided by the earlier ones any more.
+    /// Decides by these tables every request that is finished after the call.
     fn decide_by(&mut self, table: &RowTable, routes: &[(u32, RouteRows)]) -> Result<(), ProbeError>;
     /// Every counter; they are cumulative.
     fn read_counters(&self, sink: &mut dyn FnMut(CounterKey, &Counter)) -> Result<(), ProbeError>;

@@ -39,13 +39,12 @@ impl Observer {
 
     /// Has the kernel count routes that came as events.
     pub(super) fn teach(&mut self, lessons: &[Lesson]) {
-        for lesson in lessons
-            .iter()
-            .filter(|lesson| self.taught.is_new(lesson))
-            .copied()
-            .collect::<Vec<_>>()
-        {
-            if lesson.route == RouteId::OTHER || !self.teach_one(lesson) {
+        for lesson in lessons {
+            // One look into the ring may hold the same lesson several times.
+            if !self.taught.is_new(lesson) {
+                continue;
+            }
+            if lesson.route == RouteId::OTHER || !self.teach_one(*lesson) {
                 self.close_routes(lesson.service);
             }
         }
@@ -53,9 +52,6 @@ impl Observer {
 
     /// False: there is no room for one more route.
     fn teach_one(&mut self, lesson: Lesson) -> bool {
-        if !self.taught.is_new(&lesson) {
-            return true;
-        }
         let template: Box<str> = self.traffic.routes.name(lesson.service, lesson.route).into();
         let key = server_key(lesson.service, lesson.shape);
         let Some(number) = self.taught.learn(key, lesson.route, &template) else {
