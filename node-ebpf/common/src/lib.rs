@@ -25,6 +25,7 @@ mod decode;
 pub mod head;
 pub mod http1;
 mod process;
+mod raw;
 mod request;
 pub mod sampling;
 pub mod shape;
@@ -38,6 +39,7 @@ pub use counter::{BOUNDS_NS, BUCKETS, Counter, CounterKey, RouteKey, RouteRows, 
 #[cfg(feature = "user")]
 pub use decode::{DecodeError, ProcessEvent, RequestEvent};
 pub use process::{ProcessKind, ProcessRecord};
+pub use raw::{MAX_RAW_RECORDS, RAW_BYTES, RawKind, RawRecord, UnderWay};
 pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};
 pub use stat::Stat;
 pub use task::{NO_SPANS, ROUTES_FULL, Task, descriptor_key};
@@ -62,6 +64,10 @@ pub mod maps {
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`RequestRecord`](crate::RequestRecord)s, each cut after its head.
     pub const EVENTS: &str = "EVENTS";
+    /// Ring buffer of [`RawRecord`](crate::RawRecord)s.
+    pub const RAW: &str = "RAW";
+    /// Program array: what `sys_exit` goes on with, by number.
+    pub const NEXT: &str = "NEXT";
     /// Ring buffer of [`ProcessRecord`](crate::ProcessRecord)s; its own, so that a flood of requests neither delays nor
     /// loses the news of a process.
     pub const PROCESSES: &str = "PROCESSES";
@@ -73,6 +79,8 @@ pub mod maps {
 pub mod programs {
     /// Raw tracepoint `sys_exit`: requests and answers.
     pub const SYS_EXIT: &str = "sys_exit";
+    /// Raw tracepoint `sys_exit`, called by that program only: tells the transfers of a connection that is not paired in the kernel.
+    pub const RAW_TRANSFER: &str = "raw_transfer";
     /// Raw tracepoint `sched_process_exec`: a process runs a new program.
     pub const PROCESS_EXEC: &str = "process_exec";
     /// Tracepoint `task/task_newtask`: an observed process forks.
@@ -123,5 +131,7 @@ pub const DEFAULT_MAX_CONNECTIONS: u32 = 16_384;
 pub const DEFAULT_MAX_DESCRIPTORS: u32 = 16_384;
 /// Default size of the ring of finished requests, in bytes: about 30,000 requests with heads of 200 bytes.
 pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
+/// Default size of the ring of transfers that are not paired in the kernel, in bytes: about 950 records.
+pub const DEFAULT_RAW_RING_BYTES: u32 = 1 << 20;
 /// Size of the ring of process events, in bytes.
 pub const PROCESS_RING_BYTES: u32 = 64 << 10;
