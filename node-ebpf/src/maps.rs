@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
 };
 use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_DESCRIPTORS,
-    DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey, RouteRows, Stat, Task,
-    sampling::Row,
+    DEFAULT_MAX_TASKS, DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey,
+    RouteRows, Stat, Task, sampling::Row,
 };
 
 /// The observed processes, by tgid.
@@ -48,6 +48,14 @@ pub(crate) static COUNTERS: PerCpuHashMap<CounterKey, Counter> =
 /// Finished requests that become spans or are not counted here.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(DEFAULT_RING_BYTES, 0);
+
+/// The transfers of connections that are not paired here.
+#[map]
+pub(crate) static RAW: RingBuf = RingBuf::with_byte_size(DEFAULT_RAW_RING_BYTES, 0);
+
+/// What `sys_exit` goes on with: a program of its own, so that the verifier follows each of them alone.
+#[map]
+pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// News of processes.
 #[map]

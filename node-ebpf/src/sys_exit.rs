@@ -5,8 +5,9 @@ use shoalwatch_ebpf_common::Stat;
 
 use crate::{
     buffer::Buffer,
-    connection::{self, Caller, Direction},
-    maps::TASKS,
+    connection::{self, Caller, Direction, Next, Transfer},
+    maps::{NEXT, TASKS},
+    raw,
     registers::Registers,
     socket,
     stats::count,
@@ -108,40 +109,55 @@ const MSG_PEEK: u64 = 2;
 #[raw_tracepoint(tracepoint = "sys_exit")]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    observe(ctx.arg(0), ctx.arg(1));
+    if observe(&ctx, connection::follow) == Some(Next::Raw) {
+        // SAFETY: nothing here is dropped late; where the call fails the transfer is not told, which the next one of its connection is
+        // told of.
+        unsafe { NEXT.tail_call(&ctx, 0) };
+    }
     0
 }
 
-/// From the cheapest question to the dearest: most calls of a machine end at the first.
+/// What `sys_exit` goes on with for a connection that is not paired here.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+fn raw_transfer(ctx: RawTracePointContext) -> i32 {
+    observe(&ctx, raw::tell);
+    0
+}
+
+/// From the cheapest question to the dearest: most calls of a machine end at the first. `follow` gets the transfers.
 #[inline(always)]
-fn observe(pt_regs: *const u64, returned: i64) {
+fn observe<T>(ctx: &RawTracePointContext, follow: impl FnOnce(&Caller, &Transfer) -> T) -> Option<T> {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
-    let Some(task) = TASKS.get_ptr_mut(tgid) else {
-        return;
-    };
+    let task = TASKS.get_ptr_mut(tgid)?;
+    let returned: i64 = ctx.arg(1);
     if returned < 0 {
-        return;
+        return None;
     }
-    let Some(registers) = Registers::read(pt_regs) else {
-        return count(Stat::ReadFailed);
+    let Some(registers) = Registers::read(ctx.arg(0)) else {
+        count(Stat::ReadFailed);
+        return None;
     };
     if registers.is_32bit() {
-        return count(Stat::Task32Bit);
+        count(Stat::Task32Bit);
+        return None;
     }
     let caller = Caller {
         tgid,
         tid: pid_tgid as u32,
         task,
     };
-    dispatch(&caller, &registers, returned.cast_unsigned());
+    let transfer = dispatch(&caller, &registers, returned.cast_unsigned())?;
+    Some(follow(&caller, &transfer))
 }
 
+/// What the call transferred; none where it transferred nothing that matters.
 #[inline(always)]
-fn dispatch(caller: &Caller, registers: &Registers, returned: u64) {
+fn dispatch(caller: &Caller, registers: &Registers, returned: u64) -> Option<Transfer> {
     let number = registers.number as usize;
     if number >= CALLS {
-        return;
+        return None;
     }
     let (address, length) = (registers.rsi, registers.rdx);
     let buffer = match LAYOUTS[number] {
@@ -153,13 +169,24 @@ fn dispatch(caller: &Caller, registers: &Registers, returned: u64) {
         },
         layout::MESSAGE => Buffer::Message { address },
         layout::MESSAGE_FLAGS if registers.rdx & MSG_PEEK == 0 => Buffer::Message { address },
-        layout::CLOSES => return socket::forget(caller, registers.rdi as u32),
-        layout::OPENS => return socket::forget(caller, returned as u32),
-        layout::CHANGES_MANY => return socket::forget_all(caller.task),
-        _ => return,
+        layout::CLOSES => {
+            socket::forget(caller, registers.rdi as u32);
+            return None;
+        }
+        layout::OPENS => {
+            socket::forget(caller, returned as u32);
+            return None;
+        }
+        layout::CHANGES_MANY => {
+            socket::forget_all(caller.task);
+            return None;
+        }
+        _ => return None,
     };
-    if returned == 0 {
-        return;
-    }
-    connection::transfer(caller, registers.rdi as u32, buffer, returned, DIRECTIONS[number]);
+    (returned > 0).then_some(Transfer {
+        fd: registers.rdi as u32,
+        buffer,
+        returned,
+        direction: DIRECTIONS[number],
+    })
 }

@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::Map,
+    maps::{Map, ProgramArray},
     programs::{ProgramError, RawTracePoint, TracePoint},
 };
 use shoalwatch_ebpf_common::{globals, maps, programs};
@@ -53,22 +53,32 @@ const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 10] {
     ]
 }
 
-/// The program without which nothing is observed.
+/// The program without which nothing is observed, and the one that it goes on with.
 pub(super) fn attach_sys_exit(object: &mut Ebpf) -> Result<(), LoadError> {
     const PROGRAM: &str = programs::SYS_EXIT;
-    let program: &mut RawTracePoint = object
-        .program_mut(PROGRAM)
-        .ok_or(LoadError::Missing { name: PROGRAM })?
-        .try_into()
-        .map_err(|error: ProgramError| LoadError::Object(Box::new(error)))?;
-    program
-        .load()
-        .map_err(|error| LoadError::from_program(PROGRAM, error))?;
+    let next = load_raw_tracepoint(object, programs::RAW_TRANSFER)?.fd();
+    let next = next.and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
+    let next = next.map_err(|error| LoadError::from_program(programs::RAW_TRANSFER, error))?;
+    let map = object.map_mut(maps::NEXT).ok_or(LoadError::Missing { name: maps::NEXT })?;
+    ProgramArray::try_from(map)
+        .and_then(|mut array| array.set(0, &next, 0))
+        .map_err(LoadError::from_map)?;
+    let program = load_raw_tracepoint(object, PROGRAM)?;
     program.attach("sys_exit").map_err(|source| LoadError::Attach {
         program: PROGRAM,
         source,
     })?;
     Ok(())
+}
+
+fn load_raw_tracepoint<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, LoadError> {
+    let program: &mut RawTracePoint = object
+        .program_mut(name)
+        .ok_or(LoadError::Missing { name })?
+        .try_into()
+        .map_err(|error: ProgramError| LoadError::Object(Box::new(error)))?;
+    program.load().map_err(|error| LoadError::from_program(name, error))?;
+    Ok(program)
 }
 
 /// The programs whose absence is a degradation. Returns what could not be had.

@@ -95,7 +95,7 @@ fn a_head_cut_in_two_reads_at_any_byte_is_one_request_with_its_whole_head() {
         pair.answer(OK.as_bytes()).unwrap();
         assert_eq!(scenario.drain(), [seen(200, GET)], "cut at {cut}");
     }
-    assert_eq!(scenario.stat(Stat::Pipelined).unwrap(), 0);
+    assert_eq!(scenario.stat(Stat::Raw).unwrap(), 0);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_body_is_not_a_request_whatever_it_says() {
         pair.answer(b"HTTP is spoken in this body too").unwrap();
         assert_eq!(scenario.drain(), [seen(200, POST)], "{body}");
     }
-    assert_eq!(scenario.stat(Stat::Pipelined).unwrap(), 0);
+    assert_eq!(scenario.stat(Stat::Raw).unwrap(), 0);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_connection_that_pipelines_is_given_up_and_counted_until_it_is_closed() {
     pair.exchange(GET, OK).unwrap();
     assert_eq!(scenario.drain(), [seen(200, GET)]);
     let stats = scenario.probes.stats().unwrap();
-    assert_eq!((stats.get(Stat::Pipelined), stats.get(Stat::UnpairedAnswer)), (3, 3));
+    assert_eq!((stats.get(Stat::Raw), stats.get(Stat::UnpairedAnswer)), (3, 3));
     assert_eq!((stats.get(Stat::Requests), stats.get(Stat::Events)), (4, 1));
     drop(pair);
     scenario.connect().unwrap().exchange(GET, OK).unwrap();
@@ -194,7 +194,7 @@ fn a_status_line_in_pieces_is_given_up_and_counted() {
     pair.answer(b"200 OK\r\n\r\n").unwrap();
     pair.exchange(GET, NOT_FOUND).unwrap();
     assert_eq!(scenario.drain(), [seen(404, GET)]);
-    assert_eq!(scenario.stat(Stat::ShortAnswer).unwrap(), 1);
+    assert_eq!(scenario.stat(Stat::Raw).unwrap(), 1);
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn garbage_and_binary_protocols_make_no_event() {
     let counted = [
         Stat::Requests,
         Stat::UnpairedAnswer,
-        Stat::ShortAnswer,
-        Stat::Pipelined,
+        Stat::Raw,
+        Stat::Raw,
         Stat::ReadFailed,
     ];
     for stat in counted {
