@@ -7,12 +7,16 @@ use aya_ebpf::{
 use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_DESCRIPTORS,
     DEFAULT_MAX_TASKS, DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey,
-    RouteRows, Stat, Task, sampling::Row,
+    RouteRows, Stat, TASK_SLOTS, Task, sampling::Row,
 };
 
 /// The observed processes, by tgid.
 #[map]
 pub(crate) static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(DEFAULT_MAX_TASKS, 0);
+
+/// 1 where an observed process may have that [`task_slot`](shoalwatch_ebpf_common::task_slot).
+#[map]
+pub(crate) static SLOTS: Array<u32> = Array::with_max_entries(TASK_SLOTS, 0);
 
 /// What descriptors lead to, so that it need not be looked up in the kernel's structures each time. Only a memory: what is evicted is
 /// looked up again.

@@ -1,13 +1,16 @@
 //! The tracer's one hook: every return of every system call.
+//!
+//! A raw tracepoint whose arguments' types the verifier knows (`tp_btf`): the registers are read where they lie, without a helper, which
+//! would cost as much as all the rest of a call that does not matter.
 
-use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext};
 use shoalwatch_ebpf_common::Stat;
 
 use crate::{
     buffer::Buffer,
     connection::{self, Caller, Direction, Next, Transfer},
     maps::{NEXT, TASKS},
-    raw,
+    process, raw,
     registers::Registers,
     socket,
     stats::count,
@@ -106,9 +109,9 @@ const fn directions() -> [u8; CALLS] {
 const MSG_PEEK: u64 = 2;
 
 /// `TP_PROTO(struct pt_regs *regs, long ret)`
-#[raw_tracepoint(tracepoint = "sys_exit")]
+#[btf_tracepoint(function = "sys_exit")]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
-fn sys_exit(ctx: RawTracePointContext) -> i32 {
+fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if observe(&ctx, connection::follow) == Some(Next::Raw) {
         // SAFETY: nothing here is dropped late; where the call fails the transfer is not told, which the next one of its connection is
         // told of.
@@ -118,27 +121,26 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
 }
 
 /// What `sys_exit` goes on with for a connection that is not paired here.
-#[raw_tracepoint(tracepoint = "sys_exit")]
+#[btf_tracepoint(function = "sys_exit")]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
-fn raw_transfer(ctx: RawTracePointContext) -> i32 {
+fn raw_transfer(ctx: BtfTracePointContext) -> i32 {
     observe(&ctx, raw::tell);
     0
 }
 
 /// From the cheapest question to the dearest: most calls of a machine end at the first. `follow` gets the transfers.
 #[inline(always)]
-fn observe<T>(ctx: &RawTracePointContext, follow: impl FnOnce(&Caller, &Transfer) -> T) -> Option<T> {
+fn observe<T>(ctx: &BtfTracePointContext, follow: impl FnOnce(&Caller, &Transfer) -> T) -> Option<T> {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
-    let task = TASKS.get_ptr_mut(tgid)?;
     let returned: i64 = ctx.arg(1);
-    if returned < 0 {
+    if returned < 0 || !process::may_be_observed(tgid) {
         return None;
     }
-    let Some(registers) = Registers::read(ctx.arg(0)) else {
-        count(Stat::ReadFailed);
-        return None;
-    };
+    let task = TASKS.get_ptr_mut(tgid)?;
+    let registers: *const Registers = ctx.arg(0);
+    // SAFETY: the verifier knows the argument's type, and the kernel survives a bad address in such a load.
+    let registers = unsafe { &*registers };
     if registers.is_32bit() {
         count(Stat::Task32Bit);
         return None;
@@ -148,7 +150,7 @@ fn observe<T>(ctx: &RawTracePointContext, follow: impl FnOnce(&Caller, &Transfer
         tid: pid_tgid as u32,
         task,
     };
-    let transfer = dispatch(&caller, &registers, returned.cast_unsigned())?;
+    let transfer = dispatch(&caller, registers, returned.cast_unsigned())?;
     Some(follow(&caller, &transfer))
 }
 

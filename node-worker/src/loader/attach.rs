@@ -59,7 +59,9 @@ pub(super) fn attach_sys_exit(object: &mut Ebpf) -> Result<(), LoadError> {
     let next = load_raw_tracepoint(object, programs::RAW_TRANSFER)?.fd();
     let next = next.and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
     let next = next.map_err(|error| LoadError::from_program(programs::RAW_TRANSFER, error))?;
-    let map = object.map_mut(maps::NEXT).ok_or(LoadError::Missing { name: maps::NEXT })?;
+    let map = object
+        .map_mut(maps::NEXT)
+        .ok_or(LoadError::Missing { name: maps::NEXT })?;
     ProgramArray::try_from(map)
         .and_then(|mut array| array.set(0, &next, 0))
         .map_err(LoadError::from_map)?;
