@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::Map,
+    maps::{Map, ProgramArray},
     programs::{ProgramError, RawTracePoint, TracePoint},
 };
 use shoalwatch_ebpf_common::{globals, maps, programs};
@@ -25,6 +25,7 @@ pub(super) fn load_object(
     // Nothing is relocated against the kernel's types, so its BTF need not be parsed.
     loader.btf(None);
     loader.map_max_entries(maps::EVENTS, options.ring_bytes);
+    loader.map_max_entries(maps::RAW, options.raw_ring_bytes);
     loader.map_max_entries(maps::TASKS, options.max_tasks);
     loader.map_max_entries(maps::CONNECTIONS, options.max_connections);
     loader.map_max_entries(maps::COUNTERS, options.max_counters);
@@ -53,17 +54,39 @@ const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 10] {
     ]
 }
 
+/// The number in [`maps::NEXT`] of the program that tells transfers.
+const RAW_TRANSFER: u32 = 0;
+
+/// Loads the program that `sys_exit` goes on with for connections that are not paired in the kernel, and says where it is. To be called
+/// before `sys_exit` runs. The array stays in the object: the kernel empties it when its last descriptor is closed.
+pub(super) fn connect_raw_transfer(object: &mut Ebpf) -> Result<(), LoadError> {
+    let program = load_raw_tracepoint(object, programs::RAW_TRANSFER)?;
+    let of_object = |error| LoadError::Object(Box::new(error));
+    let fd = program.fd().map_err(of_object)?;
+    let fd = fd
+        .try_clone()
+        .map_err(|error| of_object(ProgramError::IOError(error)))?;
+    let map = object
+        .map_mut(maps::NEXT)
+        .ok_or(LoadError::Missing { name: maps::NEXT })?;
+    let mut next = ProgramArray::try_from(map).map_err(LoadError::from_map)?;
+    next.set(RAW_TRANSFER, &fd, 0).map_err(LoadError::from_map)
+}
+
+fn load_raw_tracepoint<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, LoadError> {
+    let program: &mut RawTracePoint = object
+        .program_mut(name)
+        .ok_or(LoadError::Missing { name })?
+        .try_into()
+        .map_err(|error: ProgramError| LoadError::Object(Box::new(error)))?;
+    program.load().map_err(|error| LoadError::from_program(name, error))?;
+    Ok(program)
+}
+
 /// The program without which nothing is observed.
 pub(super) fn attach_sys_exit(object: &mut Ebpf) -> Result<(), LoadError> {
     const PROGRAM: &str = programs::SYS_EXIT;
-    let program: &mut RawTracePoint = object
-        .program_mut(PROGRAM)
-        .ok_or(LoadError::Missing { name: PROGRAM })?
-        .try_into()
-        .map_err(|error: ProgramError| LoadError::Object(Box::new(error)))?;
-    program
-        .load()
-        .map_err(|error| LoadError::from_program(PROGRAM, error))?;
+    let program = load_raw_tracepoint(object, PROGRAM)?;
     program.attach("sys_exit").map_err(|source| LoadError::Attach {
         program: PROGRAM,
         source,

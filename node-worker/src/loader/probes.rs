@@ -8,7 +8,7 @@ use aya::{
 };
 use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS,
-    DEFAULT_RING_BYTES, MAX_ROUTES, ProcessEvent, RequestEvent, Stat, Task, maps,
+    DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, ProcessEvent, RawEvent, RequestEvent, Stat, Task, maps,
 };
 
 use super::{
@@ -32,6 +32,9 @@ pub struct LoaderOptions {
     /// Size of the ring of finished requests in bytes: a power of two, 4 KiB to 1 GiB. Default 8 MiB, which holds about
     /// 30,000 requests until they are drained.
     pub ring_bytes: u32,
+    /// Size of the ring of transfers that are not paired in the kernel, in bytes: as for `ring_bytes`. Default 1 MiB, which holds about
+    /// 950 full records until they are drained.
+    pub raw_ring_bytes: u32,
     /// Processes observed at once: 1 to 65,536. Default 4,096.
     pub max_tasks: u32,
     /// Connections tracked at once: 1 to 1,048,576. Default 16,384.
@@ -45,6 +48,7 @@ impl Default for LoaderOptions {
     fn default() -> Self {
         Self {
             ring_bytes: DEFAULT_RING_BYTES,
+            raw_ring_bytes: DEFAULT_RAW_RING_BYTES,
             max_tasks: DEFAULT_MAX_TASKS,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             max_counters: DEFAULT_MAX_COUNTERS,
@@ -58,13 +62,10 @@ impl LoaderOptions {
             let refused = LoadError::Options { option, value, rule };
             valid.then_some(()).ok_or(refused)
         };
-        let ring_fits = self.ring_bytes.is_power_of_two() && (PAGE_BYTES..=1 << 30).contains(&self.ring_bytes);
-        check(
-            ring_fits,
-            "ring_bytes",
-            self.ring_bytes,
-            "a power of two from 4096 to 1073741824",
-        )?;
+        for (option, bytes) in [("ring_bytes", self.ring_bytes), ("raw_ring_bytes", self.raw_ring_bytes)] {
+            let fits = bytes.is_power_of_two() && (PAGE_BYTES..=1 << 30).contains(&bytes);
+            check(fits, option, bytes, "a power of two from 4096 to 1073741824")?;
+        }
         let tasks_fit = (1..=1 << 16).contains(&self.max_tasks);
         check(tasks_fit, "max_tasks", self.max_tasks, "1 to 65536")?;
         let connections_fit = (1..=1 << 20).contains(&self.max_connections);
@@ -79,6 +80,7 @@ pub struct Probes {
     tasks: HashMap<MapData, u32, Task>,
     connections: HashMap<MapData, u64, Connection>,
     events: RingBuf<MapData>,
+    raw: RingBuf<MapData>,
     processes: RingBuf<MapData>,
     stats: PerCpuArray<MapData, u64>,
     tables: Tables,
@@ -107,6 +109,7 @@ impl Probes {
         let newtask = NewtaskOffsets::read();
         let sockets = SocketOffsets::read()?;
         let mut object = attach::load_object(options, newtask.as_ref().ok().copied(), &sockets)?;
+        attach::connect_raw_transfer(&mut object)?;
         attach::attach_sys_exit(&mut object)?;
         let mut degraded = attach::attach_others(&mut object, newtask);
         degraded.extend(host::check_pid_namespace());
@@ -114,6 +117,7 @@ impl Probes {
             tasks: attach::take_map(&mut object, maps::TASKS)?,
             connections: attach::take_map(&mut object, maps::CONNECTIONS)?,
             events: attach::take_map(&mut object, maps::EVENTS)?,
+            raw: attach::take_map(&mut object, maps::RAW)?,
             processes: attach::take_map(&mut object, maps::PROCESSES)?,
             stats: attach::take_map(&mut object, maps::STATS)?,
             tables: Tables::take(&mut object, options)?,
@@ -177,6 +181,13 @@ impl Probes {
     pub fn drain(&mut self, sink: &mut impl FnMut(RequestEvent<'_>)) -> usize {
         drain_ring(&mut self.events, &mut self.undecodable, |record| {
             RequestEvent::decode(record).map(&mut *sink).is_ok()
+        })
+    }
+
+    /// Hands every waiting piece of news of connections that the kernel does not pair to `sink`, as [`drain`](Self::drain) does.
+    pub fn drain_raw(&mut self, sink: &mut impl FnMut(RawEvent<'_>)) -> usize {
+        drain_ring(&mut self.raw, &mut self.undecodable, |record| {
+            RawEvent::decode(record).map(&mut *sink).is_ok()
         })
     }
 
@@ -279,6 +290,14 @@ mod tests {
         assert_eq!(refused(valid), None);
         for ring_bytes in [0, 2048, 5000, (1 << 30) + 1, 1 << 31] {
             assert_eq!(refused(LoaderOptions { ring_bytes, ..valid }), Some("ring_bytes"));
+            let raw_ring_bytes = ring_bytes;
+            assert_eq!(
+                refused(LoaderOptions {
+                    raw_ring_bytes,
+                    ..valid
+                }),
+                Some("raw_ring_bytes")
+            );
         }
         for max_tasks in [0, 65_537] {
             assert_eq!(refused(LoaderOptions { max_tasks, ..valid }), Some("max_tasks"));
