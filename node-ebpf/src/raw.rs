@@ -23,16 +23,7 @@ use crate::{
     stats::{count, increment},
 };
 
-/// How a connection ended: see [`RawRecord::mark`].
-#[derive(Clone, Copy)]
-#[repr(u8)]
-pub(crate) enum Ended {
-    Closed = 0,
-    Reset = 1,
-    Incomplete = 2,
-}
-
-/// Of a segment's `mark`.
+/// A segment's `mark`.
 const ANSWER: u8 = 1;
 
 /// Tells one transfer.
@@ -97,25 +88,22 @@ fn open(connection: &mut Connection, sock: u64) -> bool {
 
 /// The connection ended.
 #[inline(always)]
-pub(crate) fn close(connection: &mut Connection, sock: u64, reset: bool) {
-    let ended = match connection.state {
-        state if state == ConnectionState::GivenUp as u8 => Ended::Incomplete,
-        _ if reset => Ended::Reset,
-        _ => Ended::Closed,
-    };
+pub(crate) fn close(connection: &Connection, sock: u64, reset: bool) {
     let Some(mut entry) = reserve() else {
         return;
     };
-    header(&mut entry, connection, (sock, RawKind::Close), ended as u8);
+    header(&mut entry, connection, (sock, RawKind::Close), u8::from(reset));
+    // SAFETY: the record is the ring's.
+    unsafe { (*entry.as_mut_ptr()).total_len = u32::from(connection.state == ConnectionState::GivenUp as u8) };
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
 }
 
 /// A connection of the fast path ended with a request that user space has to see. Returns whether it could be told.
 #[inline(always)]
-pub(crate) fn ended(connection: &mut Connection, sock: u64, under_way: UnderWay, ended: Ended) -> bool {
+pub(crate) fn ended(connection: &mut Connection, sock: u64, under_way: UnderWay, reset: bool) -> bool {
     // SAFETY: the helper has no preconditions.
     connection.opened_ns = unsafe { bpf_ktime_get_ns() };
-    tell_request(connection, sock, RawKind::Ended, under_way as u8, ended as u8)
+    tell_request(connection, sock, RawKind::Ended, under_way as u8, u8::from(reset))
 }
 
 /// The request under way, as far as its head was kept.

@@ -10,7 +10,7 @@ use shoalwatch_ebpf_common::{Connection, ConnectionState, Role, Stat, UnderWay};
 use crate::{
     finish::{self, End},
     maps::{CONNECTIONS, TASKS},
-    raw::{self, Ended},
+    raw,
     stats::count,
 };
 
@@ -59,13 +59,13 @@ fn change(sock: u64, new: u32) {
 fn end_awaiting(connection: &mut Connection, sock: u64, reset: bool) {
     if reset {
         count(Stat::Reset);
-        if raw::ended(connection, sock, UnderWay::Waiting, Ended::Reset) {
+        if raw::ended(connection, sock, UnderWay::Waiting, true) {
             return;
         }
     }
     if abort(connection) {
         // Another request was read together with it.
-        raw::ended(connection, sock, UnderWay::Counted, Ended::Closed);
+        raw::ended(connection, sock, UnderWay::Counted, false);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as Section, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
-use crate::loader::LoaderOptions;
+use crate::{loader::LoaderOptions, requests::DEFAULT_MAX_RAW_CONNECTIONS};
 
 /// Watches the requests of selected processes with eBPF and exports what it sees. Runs on every node under the Shoalwatch operator, or
 /// alone on one machine with --config.
@@ -137,6 +137,14 @@ pub(crate) struct LimitArgs {
     #[arg(long, default_value_t = LoaderOptions::default().ring_bytes, env = "SHOALWATCH_RING_BYTES")]
     pub(crate) ring_bytes: u32,
 
+    /// Bytes of the ring for connections that the kernel does not pair by itself: a power of two, 4 KiB to 1 GiB.
+    #[arg(long, default_value_t = LoaderOptions::default().raw_ring_bytes, env = "SHOALWATCH_RAW_RING_BYTES")]
+    pub(crate) raw_ring_bytes: u32,
+
+    /// Connections that the kernel does not pair by itself, followed at once; up to 36 KiB each.
+    #[arg(long, default_value_t = DEFAULT_MAX_RAW_CONNECTIONS, env = "SHOALWATCH_MAX_RAW_CONNECTIONS")]
+    pub(crate) max_raw_connections: usize,
+
     /// Connections followed at once; about 1 KiB each.
     #[arg(long, default_value_t = LoaderOptions::default().max_connections, env = "SHOALWATCH_MAX_CONNECTIONS")]
     pub(crate) max_connections: u32,
@@ -158,6 +166,7 @@ impl From<LimitArgs> for LoaderOptions {
     fn from(limits: LimitArgs) -> Self {
         Self {
             ring_bytes: limits.ring_bytes,
+            raw_ring_bytes: limits.raw_ring_bytes,
             max_connections: limits.max_connections,
             max_tasks: limits.max_processes,
             max_counters: limits.max_counters,

@@ -50,6 +50,19 @@ counters! {
         NotHttpVersion ["reason" = "version"],
         NotHttpHttp2 ["reason" = "http2"],
     }
+    "shoalwatch_raw_records_total", "News of connections that the kernel does not pair by itself, by kind" => {
+        RawOpen ["kind" = "open"],
+        RawSegment ["kind" = "segment"],
+        RawClose ["kind" = "close"],
+        RawEnded ["kind" = "ended"],
+        RawOrphan ["kind" = "orphan"],
+    }
+    "shoalwatch_raw_connections_total", "Connections that the kernel does not pair by itself, by what became of them here" => {
+        RawFollowed ["result" = "followed"],
+        RawGivenUp ["result" = "given_up"],
+        RawRefused ["result" = "refused"],
+        RawUntold ["result" = "untold"],
+    }
     "shoalwatch_sampling_decisions_total", "Requests by what their policy decided" => {
         SpanKept ["decision" = "kept"],
         SpanProbability ["decision" = "probability"],

@@ -72,6 +72,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         node_name: node_name.clone(),
         kubernetes: args.config.is_none(),
         max_services: args.limits.max_services,
+        max_raw_connections: args.limits.max_raw_connections,
         spans: exporters.spans(),
         counters: Arc::clone(&counters),
     };

@@ -6,6 +6,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::{HEAD_BYTES, ProcessKind, ProcessRecord, RequestRecord, Role, sampling::Decision};
 
+mod raw;
+
+pub use raw::{RawEvent, RawNews, RawRequest};
+
 /// A finished request, borrowed from the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestEvent<'a> {
@@ -37,7 +41,7 @@ pub struct RequestEvent<'a> {
     pub read_bytes: u32,
     /// The number of the route that the request was counted under; absent: it was not counted.
     pub counted: Option<u32>,
-    /// The answer's status code, 200 to 999; 0: it never came.
+    /// The answer's status code, 101 or 200 to 999; 0: it never came.
     pub status: u16,
     /// Which end the process is.
     pub role: Role,
@@ -67,10 +71,18 @@ pub enum DecodeError {
         /// Bytes behind the record's fixed part.
         available: usize,
     },
+    /// More bytes of a transfer than there are, or than a record holds.
+    #[error("{captured} bytes of a transfer do not fit the {available} that came")]
+    Captured {
+        /// What the record says.
+        captured: usize,
+        /// Bytes behind the record's fixed part.
+        available: usize,
+    },
     /// A status that no final answer has.
     #[error("status {0} is not a final answer's")]
     Status(u16),
-    /// A role or a decision that this worker does not know.
+    /// A role, a decision, or a kind of news of a connection that this worker does not know.
     #[error("unknown mark {0}: object and worker disagree, run `make ebpf`")]
     Mark(u8),
     /// A kind of process event that this worker does not know.
@@ -85,6 +97,7 @@ impl DecodeError {
         match self {
             Self::TooShort { .. } => "too_short",
             Self::HeadLength { .. } => "head_length",
+            Self::Captured { .. } => "captured",
             Self::Status(_) => "status",
             Self::Mark(_) => "mark",
             Self::Kind(_) => "kind",
@@ -99,7 +112,7 @@ impl<'a> RequestEvent<'a> {
         let head_len = usize::from(u16_at(fixed, offset_of!(RequestRecord, head_len)));
         let head = rest.get(..head_len).filter(|head| head.len() <= HEAD_BYTES);
         let status = u16_at(fixed, offset_of!(RequestRecord, status));
-        if !matches!(status, 0 | 200..=999) {
+        if !matches!(status, 0 | 101 | 200..=999) {
             return Err(DecodeError::Status(status));
         }
         let start_ns = u64_at(fixed, offset_of!(RequestRecord, start_ns));
@@ -265,10 +278,17 @@ mod tests {
         assert_eq!(category(&record(200, 0, none, b"")[..95]), "too_short");
         assert_eq!(category(&record(200, 5, none, b"GET ")), "head_length");
         assert_eq!(category(&record(200, 513, none, &[b'x'; 600])), "head_length");
-        assert_eq!(category(&record(199, 0, none, b"")), "status");
-        assert_eq!(category(&record(1000, 0, none, b"")), "status");
+        for status in [1, 100, 102, 199, 1000] {
+            assert_eq!(category(&record(status, 0, none, b"")), "status");
+        }
         assert_eq!(category(&record(200, 0, [2, 0, 0, 0], b"")), "mark");
         assert_eq!(category(&record(200, 0, [0, 2, 0, 0], b"")), "mark");
+    }
+
+    #[test]
+    fn an_upgrade_is_a_final_answer() {
+        let bytes = record(101, 0, [0; 4], b"");
+        assert_eq!(RequestEvent::decode(&bytes).map(|event| event.status), Ok(101));
     }
 
     #[test]

@@ -154,7 +154,11 @@ const fn empty_line(word: u64) -> usize {
 /// All bits where `at` lies behind `len`, else none. By arithmetic: a branch would double what the verifier has to follow.
 #[inline(always)]
 const fn beyond(at: usize, len: usize) -> u64 {
-    (len.wrapping_sub(at).cast_signed() >> (usize::BITS - 1)) as u64
+    (len as u64)
+        .wrapping_sub(at as u64)
+        .cast_signed()
+        .wrapping_shr(u64::BITS - 1)
+        .cast_unsigned()
 }
 
 /// Who asks, by the first [`AGENT_BYTES`] of a `User-Agent`: `kube-proxy` and `PrometheusOperator` are others.

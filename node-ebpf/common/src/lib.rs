@@ -37,7 +37,7 @@ mod user;
 pub use connection::{APPEND_BYTES, Connection, ConnectionState};
 pub use counter::{BOUNDS_NS, BUCKETS, Counter, CounterKey, RouteKey, RouteRows, bucket};
 #[cfg(feature = "user")]
-pub use decode::{DecodeError, ProcessEvent, RequestEvent};
+pub use decode::{DecodeError, ProcessEvent, RawEvent, RawNews, RawRequest, RequestEvent};
 pub use process::{ProcessKind, ProcessRecord};
 pub use raw::{MAX_RAW_RECORDS, RAW_BYTES, RawKind, RawRecord, UnderWay};
 pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};

@@ -54,7 +54,8 @@ pub struct RawRecord {
     pub sock: u64,
     /// When the connection was opened in this ring, on `CLOCK_MONOTONIC`, in nanoseconds.
     pub opened_ns: u64,
-    /// How many bytes of the connection this record stands for; more than `captured`: the rest was not kept.
+    /// How many bytes of the connection this record stands for; more than `captured`: the rest was not kept. Of a close: more than 0
+    /// where not every transfer was told.
     pub total_len: u32,
     /// The process, in the initial pid namespace; of a close: the one that made the last request.
     pub tgid: u32,
@@ -70,8 +71,7 @@ pub struct RawRecord {
     pub captured: u16,
     /// A [`RawKind`].
     pub kind: u8,
-    /// Of a segment: 1 for an answer, 0 for a request. Of a close: 0 where the process closed it, 1 where the peer reset it, 2 where
-    /// not every transfer was told.
+    /// Of a segment: 1 for an answer, 0 for a request. Of an end: 1 where the peer reset the connection.
     pub mark: u8,
     /// Of an opening: an [`UnderWay`].
     pub under_way: u8,

@@ -49,6 +49,38 @@ losses! {
     ReadFailed = Kernel, "read_failed", Fault;
     /// The program was skipped because it was running on that CPU already.
     RecursionMiss = Kernel, "recursion_miss", Fault;
+    /// Where a request should begin there was something else: it, and what follows on its connection, was not paired.
+    RawRequestLine = Raw, "request_line", Fault;
+    /// Where an answer should begin there was something else.
+    RawStatusLine = Raw, "status_line", Fault;
+    /// An answer that no request asked for.
+    RawUnrequested = Raw, "unrequested", Fault;
+    /// An answer before its request's method.
+    RawBeforeMethod = Raw, "before_method", Fault;
+    /// More requests were sent ahead than may wait for their answers.
+    RawTooManyOutstanding = Raw, "too_many_outstanding", Fault;
+    /// A head, a chunk's line or the trailers had no end.
+    RawTooLong = Raw, "too_long", Fault;
+    /// A `Content-Length` that is none.
+    RawContentLength = Raw, "content_length", Fault;
+    /// A `Transfer-Encoding` that leaves the end of the message open.
+    RawTransferEncoding = Raw, "transfer_encoding", Fault;
+    /// A length that servers read differently.
+    RawAmbiguous = Raw, "ambiguous", Fault;
+    /// A chunk without a size or an end.
+    RawChunk = Raw, "chunk", Fault;
+    /// The end of a message may have been in bytes that were not kept.
+    RawGap = Raw, "gap", Fault;
+    /// After an answer whose end was not seen the next was not found.
+    RawLostAnswer = Raw, "lost_answer", Fault;
+    /// Bytes behind a CONNECT or an Upgrade before it was answered.
+    RawTunnel = Raw, "tunnel", Fault;
+    /// More connections that the kernel does not pair were open than may be followed.
+    RawTableFull = Raw, "table_full", Fault;
+    /// A request on a connection whose beginning was refused or forgotten.
+    RawUnknownConnection = Raw, "unknown_connection", Fault;
+    /// The rest of the connection was not told: the ring was full, or nothing was heard of it for long.
+    RawUntold = Raw, "untold", Fault;
     /// A record from the ring has no known form.
     BadRecord = Decode, "bad_record", Fault;
     /// A request's head was not HTTP/1.x after all.
@@ -82,6 +114,8 @@ losses! {
 pub enum Stage {
     /// In the eBPF programs.
     Kernel,
+    /// From the transfers of a connection that the kernel does not pair to requests with their answers.
+    Raw,
     /// From bytes to a request.
     Decode,
     /// From a process to a pod.
@@ -100,6 +134,7 @@ impl Stage {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Kernel => "kernel",
+            Self::Raw => "raw",
             Self::Decode => "decode",
             Self::Enrich => "enrich",
             Self::Limit => "limit",
@@ -110,9 +145,17 @@ impl Stage {
 }
 
 /// Counters of all losses since the start, to be shared between tasks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LossCounters {
     counts: [AtomicU64; Loss::ALL.len()],
+}
+
+impl Default for LossCounters {
+    fn default() -> Self {
+        Self {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
 }
 
 impl LossCounters {

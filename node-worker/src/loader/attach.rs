@@ -1,9 +1,9 @@
 //! Puts the object into the kernel and its programs to their hooks.
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Btf, Ebpf, EbpfLoader,
     maps::{Map, ProgramArray},
-    programs::{ProgramError, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, TracePoint},
 };
 use shoalwatch_ebpf_common::{globals, maps, programs};
 
@@ -25,6 +25,7 @@ pub(super) fn load_object(
     // Nothing is relocated against the kernel's types, so its BTF need not be parsed.
     loader.btf(None);
     loader.map_max_entries(maps::EVENTS, options.ring_bytes);
+    loader.map_max_entries(maps::RAW, options.raw_ring_bytes);
     loader.map_max_entries(maps::TASKS, options.max_tasks);
     loader.map_max_entries(maps::CONNECTIONS, options.max_connections);
     loader.map_max_entries(maps::COUNTERS, options.max_counters);
@@ -53,34 +54,50 @@ const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 10] {
     ]
 }
 
-/// The program without which nothing is observed, and the one that it goes on with.
-pub(super) fn attach_sys_exit(object: &mut Ebpf) -> Result<(), LoadError> {
-    const PROGRAM: &str = programs::SYS_EXIT;
-    let next = load_raw_tracepoint(object, programs::RAW_TRANSFER)?.fd();
-    let next = next.and_then(|fd| fd.try_clone().map_err(ProgramError::IOError));
-    let next = next.map_err(|error| LoadError::from_program(programs::RAW_TRANSFER, error))?;
+/// The number in [`maps::NEXT`] of the program that tells transfers.
+const RAW_TRANSFER: u32 = 0;
+
+/// Loads the program that `sys_exit` goes on with for connections that are not paired in the kernel, and says where it is. To be called
+/// before `sys_exit` runs. The array stays in the object: the kernel empties it when its last descriptor is closed.
+pub(super) fn connect_raw_transfer(object: &mut Ebpf, types: &Btf) -> Result<(), LoadError> {
+    let program = load_sys_exit(object, programs::RAW_TRANSFER, types)?;
+    let of_object = |error| LoadError::Object(Box::new(error));
+    let fd = program.fd().map_err(of_object)?;
+    let fd = fd
+        .try_clone()
+        .map_err(|error| of_object(ProgramError::IOError(error)))?;
     let map = object
         .map_mut(maps::NEXT)
         .ok_or(LoadError::Missing { name: maps::NEXT })?;
-    ProgramArray::try_from(map)
-        .and_then(|mut array| array.set(0, &next, 0))
-        .map_err(LoadError::from_map)?;
-    let program = load_raw_tracepoint(object, PROGRAM)?;
-    program.attach("sys_exit").map_err(|source| LoadError::Attach {
-        program: PROGRAM,
-        source,
-    })?;
-    Ok(())
+    let mut next = ProgramArray::try_from(map).map_err(LoadError::from_map)?;
+    next.set(RAW_TRANSFER, &fd, 0).map_err(LoadError::from_map)
 }
 
-fn load_raw_tracepoint<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, LoadError> {
-    let program: &mut RawTracePoint = object
+fn load_sys_exit<'a>(
+    object: &'a mut Ebpf,
+    name: &'static str,
+    types: &Btf,
+) -> Result<&'a mut BtfTracePoint, LoadError> {
+    let program: &mut BtfTracePoint = object
         .program_mut(name)
         .ok_or(LoadError::Missing { name })?
         .try_into()
         .map_err(|error: ProgramError| LoadError::Object(Box::new(error)))?;
-    program.load().map_err(|error| LoadError::from_program(name, error))?;
+    program
+        .load("sys_exit", types)
+        .map_err(|error| LoadError::from_program(name, error))?;
     Ok(program)
+}
+
+/// The program without which nothing is observed.
+pub(super) fn attach_sys_exit(object: &mut Ebpf, types: &Btf) -> Result<(), LoadError> {
+    const PROGRAM: &str = programs::SYS_EXIT;
+    let program = load_sys_exit(object, PROGRAM, types)?;
+    program.attach().map_err(|source| LoadError::Attach {
+        program: PROGRAM,
+        source,
+    })?;
+    Ok(())
 }
 
 /// The programs whose absence is a degradation. Returns what could not be had.

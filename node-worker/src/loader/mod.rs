@@ -1,8 +1,8 @@
 //! Loads the eBPF programs and speaks with them.
 //!
 //! [`Probes::load`] puts the committed object into the kernel and attaches it. From then on the worker names the processes
-//! to observe ([`Probes::select`]), fetches finished requests and news of processes at its own pace ([`Probes::drain`],
-//! [`Probes::drain_processes`]: the kernel never wakes it up, because a wake-up costs more than an event), and reads what
+//! to observe ([`Probes::select`]), fetches finished requests, transfers that the kernel does not pair,
+//! and news of processes at its own pace ([`Probes::drain`], [`Probes::drain_raw`], [`Probes::drain_processes`]: the kernel never wakes it up, because a wake-up costs more than an event), and reads what
 //! was lost ([`Probes::stats`], [`Probes::lost`]).
 //!
 //! # What it needs
@@ -10,7 +10,7 @@
 //! system. What is missing is either a [`LoadError`] that says what to do, or, where the rest works without it, a [`Degraded`].
 //!
 //! # What it costs
-//! One hash look-up for each system call of the machine. Map memory, all allocated at load: `ring_bytes` + about 970 bytes per
+//! One hash look-up for each system call of the machine. Map memory, all allocated at load: `ring_bytes` + `raw_ring_bytes` + about 970 bytes per
 //! connection + about 100 bytes per task + 128 bytes per counter and CPU + 3 MiB for routes and policies.
 
 mod attach;
@@ -31,7 +31,9 @@ pub use price::{Price, PriceError, Work};
 pub use probes::{LoaderOptions, Probes};
 pub use shoalwatch_ebpf_common::{
     BUCKETS, Counter, CounterKey, HEAD_BYTES, MAX_ROUTES, MAX_ROWS, NO_SPANS, ProcessEvent, ProcessKind, ROUTES_FULL,
-    RequestEvent, Role, RouteKey, RouteRows, Stat, Task, http1::Method, peer_hash, sampling,
+    RawEvent, RawKind, RawNews, RawRequest, RequestEvent, Role, RouteKey, RouteRows, Stat, Task, UnderWay,
+    http1::{self, Method},
+    peer_hash, sampling,
 };
 pub use stats::{Fullness, Stats, Usage};
 pub use tables::{Slot, Tables};

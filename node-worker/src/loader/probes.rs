@@ -3,19 +3,20 @@
 use std::fmt;
 
 use aya::{
-    Ebpf,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    Btf, Ebpf,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS,
-    DEFAULT_RING_BYTES, MAX_ROUTES, ProcessEvent, RequestEvent, Stat, Task, maps,
+    DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, ProcessEvent, RawEvent, RequestEvent, Stat, Task, maps,
+    task_slot,
 };
 
 use super::{
     attach,
     error::{Degraded, LoadError, ProbeError, os_error},
     host,
-    kernel_types::SocketOffsets,
+    kernel_types::{SocketOffsets, TypesError},
     price::Price,
     stats::{Fullness, Stats, Usage},
     tables::Tables,
@@ -32,6 +33,9 @@ pub struct LoaderOptions {
     /// Size of the ring of finished requests in bytes: a power of two, 4 KiB to 1 GiB. Default 8 MiB, which holds about
     /// 30,000 requests until they are drained.
     pub ring_bytes: u32,
+    /// Size of the ring of transfers that are not paired in the kernel, in bytes: as for `ring_bytes`. Default 1 MiB, which holds about
+    /// 950 full records until they are drained.
+    pub raw_ring_bytes: u32,
     /// Processes observed at once: 1 to 65,536. Default 4,096.
     pub max_tasks: u32,
     /// Connections tracked at once: 1 to 1,048,576. Default 16,384.
@@ -45,6 +49,7 @@ impl Default for LoaderOptions {
     fn default() -> Self {
         Self {
             ring_bytes: DEFAULT_RING_BYTES,
+            raw_ring_bytes: DEFAULT_RAW_RING_BYTES,
             max_tasks: DEFAULT_MAX_TASKS,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             max_counters: DEFAULT_MAX_COUNTERS,
@@ -58,13 +63,10 @@ impl LoaderOptions {
             let refused = LoadError::Options { option, value, rule };
             valid.then_some(()).ok_or(refused)
         };
-        let ring_fits = self.ring_bytes.is_power_of_two() && (PAGE_BYTES..=1 << 30).contains(&self.ring_bytes);
-        check(
-            ring_fits,
-            "ring_bytes",
-            self.ring_bytes,
-            "a power of two from 4096 to 1073741824",
-        )?;
+        for (option, bytes) in [("ring_bytes", self.ring_bytes), ("raw_ring_bytes", self.raw_ring_bytes)] {
+            let fits = bytes.is_power_of_two() && (PAGE_BYTES..=1 << 30).contains(&bytes);
+            check(fits, option, bytes, "a power of two from 4096 to 1073741824")?;
+        }
         let tasks_fit = (1..=1 << 16).contains(&self.max_tasks);
         check(tasks_fit, "max_tasks", self.max_tasks, "1 to 65536")?;
         let connections_fit = (1..=1 << 20).contains(&self.max_connections);
@@ -77,8 +79,10 @@ impl LoaderOptions {
 /// Programs in the kernel, and the worker's end of their maps. Dropping it detaches everything.
 pub struct Probes {
     tasks: HashMap<MapData, u32, Task>,
+    slots: Array<MapData, u32>,
     connections: HashMap<MapData, u64, Connection>,
     events: RingBuf<MapData>,
+    raw: RingBuf<MapData>,
     processes: RingBuf<MapData>,
     stats: PerCpuArray<MapData, u64>,
     tables: Tables,
@@ -107,13 +111,18 @@ impl Probes {
         let newtask = NewtaskOffsets::read();
         let sockets = SocketOffsets::read()?;
         let mut object = attach::load_object(options, newtask.as_ref().ok().copied(), &sockets)?;
-        attach::attach_sys_exit(&mut object)?;
+        let types = Btf::from_sys_fs().map_err(TypesError::Unusable)?;
+        attach::connect_raw_transfer(&mut object, &types)?;
+        attach::attach_sys_exit(&mut object, &types)?;
+        drop(types);
         let mut degraded = attach::attach_others(&mut object, newtask);
         degraded.extend(host::check_pid_namespace());
         Ok(Self {
             tasks: attach::take_map(&mut object, maps::TASKS)?,
+            slots: attach::take_map(&mut object, maps::SLOTS)?,
             connections: attach::take_map(&mut object, maps::CONNECTIONS)?,
             events: attach::take_map(&mut object, maps::EVENTS)?,
+            raw: attach::take_map(&mut object, maps::RAW)?,
             processes: attach::take_map(&mut object, maps::PROCESSES)?,
             stats: attach::take_map(&mut object, maps::STATS)?,
             tables: Tables::take(&mut object, options)?,
@@ -145,7 +154,8 @@ impl Probes {
         };
         self.tasks
             .insert(tgid, task, 0)
-            .map_err(|source| full_or_refused(source, maps::TASKS, self.options.max_tasks, "max_tasks"))
+            .map_err(|source| full_or_refused(source, maps::TASKS, self.options.max_tasks, "max_tasks"))?;
+        self.set_slot(tgid, true)
     }
 
     /// Forgets a process. Returns how many of its finished requests were lost; 0 for an unknown one. Its connections are forgotten
@@ -153,7 +163,22 @@ impl Probes {
     pub fn deselect(&mut self, tgid: u32) -> Result<u64, ProbeError> {
         let lost = self.lost(tgid);
         ignore_absent(maps::TASKS, self.tasks.remove(&tgid))?;
+        self.set_slot(tgid, false)?;
+        // After it: the kernel may have added a child that shares the slot before it was emptied, and those added later set it anew.
+        let shares = |other: &u32| task_slot(*other) == task_slot(tgid);
+        if self.tasks.keys().filter_map(Result::ok).any(|other| shares(&other)) {
+            self.set_slot(tgid, true)?;
+        }
         Ok(lost)
+    }
+
+    fn set_slot(&mut self, tgid: u32, taken: bool) -> Result<(), ProbeError> {
+        self.slots
+            .set(task_slot(tgid), u32::from(taken), 0)
+            .map_err(|source| ProbeError::Map {
+                map: maps::SLOTS,
+                source,
+            })
     }
 
     /// Hands over every counter, summed over all CPUs. They are cumulative.
@@ -177,6 +202,13 @@ impl Probes {
     pub fn drain(&mut self, sink: &mut impl FnMut(RequestEvent<'_>)) -> usize {
         drain_ring(&mut self.events, &mut self.undecodable, |record| {
             RequestEvent::decode(record).map(&mut *sink).is_ok()
+        })
+    }
+
+    /// Hands every waiting piece of news of connections that the kernel does not pair to `sink`, as [`drain`](Self::drain) does.
+    pub fn drain_raw(&mut self, sink: &mut impl FnMut(RawEvent<'_>)) -> usize {
+        drain_ring(&mut self.raw, &mut self.undecodable, |record| {
+            RawEvent::decode(record).map(&mut *sink).is_ok()
         })
     }
 
@@ -279,6 +311,14 @@ mod tests {
         assert_eq!(refused(valid), None);
         for ring_bytes in [0, 2048, 5000, (1 << 30) + 1, 1 << 31] {
             assert_eq!(refused(LoaderOptions { ring_bytes, ..valid }), Some("ring_bytes"));
+            let raw_ring_bytes = ring_bytes;
+            assert_eq!(
+                refused(LoaderOptions {
+                    raw_ring_bytes,
+                    ..valid
+                }),
+                Some("raw_ring_bytes")
+            );
         }
         for max_tasks in [0, 65_537] {
             assert_eq!(refused(LoaderOptions { max_tasks, ..valid }), Some("max_tasks"));

@@ -10,8 +10,8 @@ use shoalwatch_pipeline::folding::RowTable;
 
 use super::Kernel;
 use crate::loader::{
-    Counter, CounterKey, Fullness, Method, ProbeError, ProcessEvent, RequestEvent, Role, RouteKey, RouteRows, Stats,
-    Task,
+    Counter, CounterKey, Fullness, Method, ProbeError, ProcessEvent, RawEvent, RequestEvent, Role, RouteKey, RouteRows,
+    Stats, Task,
     sampling::{self, Decision},
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct Told {
     /// Process, service, status, head.
     pub(crate) requests: Vec<(u32, u32, u16, Vec<u8>)>,
     pub(crate) calls: Vec<Call>,
+    /// Of connections that it does not pair.
+    pub(crate) raw: Vec<RawEvent<'static>>,
     pub(crate) news: Vec<ProcessEvent>,
     pub(crate) unseen: u64,
     pub(crate) flags: BTreeMap<u32, u32>,
@@ -75,6 +77,12 @@ impl Kernel for FakeKernel {
             });
         }
         requests.len() + calls.len()
+    }
+
+    fn drain_raw(&mut self, sink: &mut dyn FnMut(RawEvent<'_>)) -> usize {
+        let raw = std::mem::take(&mut self.lock().raw);
+        raw.iter().copied().for_each(sink);
+        raw.len()
     }
 
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize {

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr};
 
+use super::traffic::Came;
 use crate::loader::{RequestEvent, Role, sampling::Decision};
 
 /// Requests that wait at most, on the whole node.
@@ -16,6 +17,7 @@ pub(super) struct HeldRequest {
     role: Role,
     peer: Option<SocketAddr>,
     head: Box<[u8]>,
+    pub(super) came: Came,
 }
 
 impl HeldRequest {
@@ -52,7 +54,7 @@ pub(super) struct Held {
 
 impl Held {
     /// False when too many wait.
-    pub(super) fn push(&mut self, event: &RequestEvent<'_>) -> bool {
+    pub(super) fn push(&mut self, event: &RequestEvent<'_>, came: Came) -> bool {
         if self.total >= MAX_HELD {
             return false;
         }
@@ -64,6 +66,7 @@ impl Held {
             role: event.role,
             peer: event.peer,
             head: event.head.into(),
+            came,
         });
         true
     }
@@ -113,7 +116,7 @@ mod tests {
     fn requests_wait_in_order_for_their_own_process() {
         let mut held = Held::default();
         for (tgid, head) in [(1, b"a"), (2, b"b"), (1, b"c")] {
-            assert!(held.push(&event(tgid, head)));
+            assert!(held.push(&event(tgid, head), Came::Whole));
         }
         let heads: Vec<_> = held.take(1).into_iter().map(|request| request.head).collect();
         assert_eq!(heads, [Box::from(*b"a"), Box::from(*b"c")]);
@@ -124,10 +127,10 @@ mod tests {
     fn the_node_holds_at_most_so_many_and_has_room_again_when_they_are_taken() {
         let mut held = Held::default();
         for _ in 0..MAX_HELD {
-            assert!(held.push(&event(1, b"x")));
+            assert!(held.push(&event(1, b"x"), Came::Whole));
         }
-        assert!(!held.push(&event(2, b"x")));
+        assert!(!held.push(&event(2, b"x"), Came::Whole));
         held.take(1);
-        assert!(held.push(&event(2, b"x")));
+        assert!(held.push(&event(2, b"x"), Came::Whole));
     }
 }

@@ -3,8 +3,8 @@
 use shoalwatch_pipeline::folding::RowTable;
 
 use crate::loader::{
-    Counter, CounterKey, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RequestEvent, RouteKey, RouteRows, Stat,
-    Stats, Task,
+    Counter, CounterKey, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RawEvent, RequestEvent, RouteKey,
+    RouteRows, Stat, Stats, Task,
 };
 
 /// See [`Probes`]. Dynamic, so that the same loop runs without probes and, in tests, without a kernel.
@@ -12,6 +12,7 @@ pub(crate) trait Kernel: Send {
     fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError>;
     fn deselect(&mut self, tgid: u32) -> Result<u64, ProbeError>;
     fn drain(&mut self, sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize;
+    fn drain_raw(&mut self, sink: &mut dyn FnMut(RawEvent<'_>)) -> usize;
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize;
     fn lost(&self, tgid: u32) -> u64;
     /// Connections, processes and requests that were not followed, without knowing whose they were.
@@ -41,6 +42,10 @@ impl Kernel for Probes {
 
     fn drain(&mut self, mut sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize {
         self.drain(&mut sink)
+    }
+
+    fn drain_raw(&mut self, mut sink: &mut dyn FnMut(RawEvent<'_>)) -> usize {
+        self.drain_raw(&mut sink)
     }
 
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize {
@@ -129,6 +134,10 @@ impl Kernel for Blind {
     }
 
     fn drain(&mut self, _sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize {
+        0
+    }
+
+    fn drain_raw(&mut self, _sink: &mut dyn FnMut(RawEvent<'_>)) -> usize {
         0
     }
 

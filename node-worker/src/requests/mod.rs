@@ -11,6 +11,7 @@ mod kernel;
 mod numbers;
 mod observer;
 mod processes;
+mod raw;
 mod services;
 mod taught;
 mod traffic;
@@ -31,6 +32,7 @@ pub(crate) use kernel::{Blind, Kernel};
 #[cfg(test)]
 pub(crate) use numbers::tests::example as example_numbers;
 pub(crate) use numbers::{Numbers, SeriesAttributes, SeriesTarget, Snapshot};
+pub(crate) use raw::DEFAULT_MAX_RAW_CONNECTIONS;
 
 use crate::{
     counters::Counters,
@@ -44,6 +46,7 @@ use clock::Now;
 use held::Held;
 use observer::Observer;
 use processes::Processes;
+use raw::RawConnections;
 use services::Services;
 use taught::Taught;
 use traffic::Traffic;
@@ -94,6 +97,7 @@ pub(crate) struct Setup {
     /// Whether pods will be told of.
     pub(crate) kubernetes: bool,
     pub(crate) max_services: usize,
+    pub(crate) max_raw_connections: usize,
     /// Where kept spans go; absent: they are not made.
     pub(crate) spans: Option<SpanOutlet>,
     pub(crate) counters: Arc<Counters>,
@@ -198,6 +202,7 @@ impl Runner {
                 processes: Processes::default(),
                 services: Services::new(setup.max_services),
                 held: Held::default(),
+                raw: RawConnections::new(setup.max_raw_connections, Arc::clone(&setup.counters)),
                 traffic,
                 counters: setup.counters,
                 selected_lately: false,
@@ -313,6 +318,7 @@ impl Runner {
     fn finish(&mut self) {
         let now = Now::read();
         self.observer.take_requests(now);
+        self.observer.settle_resets(now);
         self.observer.count(now);
         self.hand_on_spans(now, true);
         if let Some(queue) = &mut self.observer.traffic.spans {

@@ -168,6 +168,7 @@ impl Observer {
             ),
             gauge("processes", self.processes.len(), processes::MAX_PROCESSES),
             gauge("services", self.services.len(), self.services.max()),
+            gauge("raw_connections", self.raw.len(), self.raw.max()),
             gauge("held_requests", self.held.len(), Held::max()),
             gauge("series", traffic.red.len(Role::Server), traffic.red.limits().series),
             gauge(

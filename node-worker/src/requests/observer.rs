@@ -15,6 +15,7 @@ use super::{
     held::Held,
     kernel::Kernel,
     processes::{Processes, State},
+    raw::RawConnections,
     services::{PENDING, Service, Services},
     taught::Taught,
     traffic::Traffic,
@@ -24,16 +25,14 @@ use crate::{
     discovery::{ContainerRef, Exits, ProcFs},
     enrichment::{Identity, PodIndex, host_identity, service_of},
     in_force::InForce,
-    loader::{ProcessEvent, ProcessKind, RequestEvent, Stats},
+    loader::{ProcessEvent, ProcessKind, Stats},
 };
 
+mod intake;
 mod teaching;
 
 /// How long requests wait for their pod to become known.
 pub(super) const PATIENCE_NS: u64 = 2_000_000_000;
-
-/// Routes that are learnt from one look into the ring at most; the others come again.
-const MAX_LESSONS: usize = 1024;
 
 /// What the process turned out to be.
 enum Finding {
@@ -58,6 +57,8 @@ pub(super) struct Observer {
     pub(super) processes: Processes,
     pub(super) services: Services,
     pub(super) held: Held,
+    /// Connections that the kernel does not pair.
+    pub(super) raw: RawConnections,
     pub(super) traffic: Traffic,
     pub(super) counters: Arc<Counters>,
     /// A process was selected since the last look; children that it had before are not known yet.
@@ -165,41 +166,6 @@ impl Observer {
         if self.processes.insert(tgid, container) {
             self.examine(tgid, now);
         }
-    }
-
-    /// Requests, each under the configuration in force and as the service that its process is of.
-    pub(super) fn take_requests(&mut self, now: Now) -> usize {
-        let Self {
-            kernel,
-            processes,
-            services,
-            held,
-            traffic,
-            counters,
-            taught,
-            ..
-        } = self;
-        let mut lessons = Vec::new();
-        let taken = kernel.drain(&mut |event: RequestEvent<'_>| {
-            let service = match event.service {
-                PENDING => processes.service(event.tgid),
-                number => Some(ServiceId(number)),
-            };
-            match service.and_then(|id| Some((id, services.get(id)?))) {
-                Some((id, service)) => {
-                    let lesson = traffic.take(&event, id, service, now);
-                    lessons.extend(lesson.filter(|lesson| lessons.len() < MAX_LESSONS && taught.is_new(lesson)));
-                }
-                None if event.service == PENDING && processes.is_pending(event.tgid) => {
-                    if !held.push(&event) {
-                        counters.losses.add(Loss::PendingFull, 1);
-                    }
-                }
-                None => counters.losses.add(Loss::UnknownProcess, 1),
-            }
-        });
-        self.teach(&lessons);
-        taken
     }
 
     /// Processes that ended. To be called after their last requests were taken.
@@ -343,7 +309,8 @@ impl Observer {
     fn replay(&mut self, tgid: u32, id: ServiceId, now: Now) {
         let Some(service) = self.services.get(id) else { return };
         for request in self.held.take(tgid) {
-            self.traffic.take(&request.as_event(tgid, id.0), id, service, now);
+            self.traffic
+                .take(&request.as_event(tgid, id.0), request.came, id, service, now);
         }
     }
 

@@ -116,6 +116,7 @@ impl Traffic {
     pub(super) fn take(
         &mut self,
         event: &RequestEvent<'_>,
+        came: Came,
         id: ServiceId,
         service: &Service,
         now: Now,
@@ -135,7 +136,7 @@ impl Traffic {
             self.counters.losses.add(Loss::BadStatus, 1);
             return None;
         };
-        if status.is_aborted() && !is_whole(event) {
+        if status.is_aborted() && came == Came::InPart {
             self.counters.one(Count::HalfRequest);
             return None;
         }
@@ -400,7 +401,23 @@ fn method(number: u8) -> Option<Method> {
     Method::ALL.into_iter().find(|method| *method as u8 == number)
 }
 
-/// Whether a request that was never answered had come whole: one that broke off is none.
+/// How much of a request came. One that was never answered and broke off is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    Whole,
+    InPart,
+}
+
+impl Came {
+    /// As the kernel's record tells it; an answer makes a request of anything.
+    pub(super) fn of(event: &RequestEvent<'_>) -> Self {
+        match event.status {
+            0 if !is_whole(event) => Self::InPart,
+            _ => Self::Whole,
+        }
+    }
+}
+
 fn is_whole(event: &RequestEvent<'_>) -> bool {
     let (mut connection, mut whole) = (Connection::new(), false);
     let came = Segment {

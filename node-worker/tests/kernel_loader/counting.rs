@@ -18,6 +18,7 @@ const OTHERS: u32 = 2;
 const KEEP: u16 = 2;
 const TINY: LoaderOptions = LoaderOptions {
     ring_bytes: 4096,
+    raw_ring_bytes: 4096,
     max_tasks: 16,
     max_connections: 16,
     max_counters: 16,

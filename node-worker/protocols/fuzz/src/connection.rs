@@ -11,26 +11,41 @@ struct Piece<'a> {
     gap: u64,
 }
 
+/// How much of the connection is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    New,
+    Resumed,
+    Answered,
+}
+
 type Emitted = (u64, u64, Vec<u8>, bool, Option<u16>);
 
 /// A connection. The input is a list of transfers, each ended by a byte from 0x80, whose bits say: 1 answer side, 2 a gap follows,
-/// 4 (the first transfer only) the connection is resumed, 8 to 64 the length of the gap.
+/// 4 (the first transfer only) the connection is resumed, 8 to 64 the length of the gap. Where the first transfer is followed by no gap,
+/// 8 says that the first request was answered before it is resumed.
 ///
 /// Where nothing is missing the transfers must mean the same byte by byte.
 pub fn connection(data: &[u8]) {
-    let resumed = data
+    let control = data
         .iter()
         .find(|byte| **byte >= 0x80)
-        .is_some_and(|control| control & 4 != 0);
+        .map_or(0, |control| control & 0x0e);
+    let resumed = control & 4 != 0;
+    let begin = match control {
+        12 => Begin::Answered,
+        _ if resumed => Begin::Resumed,
+        _ => Begin::New,
+    };
     let pieces: Vec<Piece<'_>> = pieces(data).collect();
-    let whole = follow(resumed, pieces.iter().copied());
+    let whole = follow(begin, pieces.iter().copied());
     check(&whole.0, data);
     // A resumed connection looks at the beginnings of transfers.
     if !resumed && pieces.iter().all(|piece| piece.gap == 0) {
         let bytes = pieces
             .iter()
             .flat_map(|piece| piece.bytes.chunks(1).map(|bytes| Piece { bytes, ..*piece }));
-        assert_eq!(follow(false, bytes), whole);
+        assert_eq!(follow(Begin::New, bytes), whole);
     }
 }
 
@@ -57,12 +72,13 @@ fn pieces(data: &[u8]) -> impl Iterator<Item = Piece<'_>> {
         })
 }
 
-fn follow<'a>(resumed: bool, pieces: impl Iterator<Item = Piece<'a>>) -> (Vec<Emitted>, Option<GaveUp>) {
-    let mut connection = if resumed {
-        Connection::resumed()
-    } else {
+fn follow<'a>(begin: Begin, pieces: impl Iterator<Item = Piece<'a>>) -> (Vec<Emitted>, Option<GaveUp>) {
+    let mut connection = if begin == Begin::New {
         Connection::new()
+    } else {
+        Connection::resumed()
     };
+    let mut answered = begin == Begin::Answered;
     let (mut emitted, mut gave_up) = (Vec::new(), None);
     for piece in pieces {
         let segment = Segment {
@@ -78,6 +94,11 @@ fn follow<'a>(resumed: bool, pieces: impl Iterator<Item = Piece<'a>>) -> (Vec<Em
             assert_eq!((result, emitted.len()), (Err(gave_up), before), "giving up is for good");
         }
         gave_up = gave_up.or(result.err());
+        if std::mem::take(&mut answered) {
+            let waiting = connection.outstanding();
+            gave_up = gave_up.or(connection.answered().err());
+            assert!(gave_up.is_some() || connection.outstanding() == waiting.saturating_sub(1));
+        }
     }
     connection.close(u64::MAX, &mut |exchange| emitted.push(keep(&exchange)));
     connection.close(u64::MAX, &mut |_| unreachable!("closed once, emitted twice"));

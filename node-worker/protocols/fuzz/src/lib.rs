@@ -6,7 +6,7 @@
 mod connection;
 
 pub use connection::connection;
-use shoalwatch_ebpf_common::{HEAD_BYTES, ProcessEvent, RequestEvent};
+use shoalwatch_ebpf_common::{HEAD_BYTES, ProcessEvent, RAW_BYTES, RawEvent, RawNews, RequestEvent};
 use shoalwatch_protocols::{
     http1::{MAX_WINDOW, parse_head},
     route::{MAX_SEGMENTS, MAX_TEMPLATE, shape_hash, template, template_into},
@@ -17,10 +17,11 @@ use shoalwatch_protocols::{
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("connection", connection),
     ("event", event),
     ("head", head),
+    ("raw", raw),
     ("route", route),
     ("traceparent", traceparent),
     ("tracestate", tracestate),
@@ -83,11 +84,26 @@ pub fn tracestate(data: &[u8]) {
     assert_eq!(again, out);
 }
 
-/// A record of either ring of the kernel.
+/// A record of the ring of connections that the kernel does not pair.
+pub fn raw(data: &[u8]) {
+    let Ok(event) = RawEvent::decode(data) else { return };
+    match event.news {
+        RawNews::Open { request, .. } | RawNews::Ended { request, .. } => {
+            assert!(request.head.len() <= HEAD_BYTES && data.len() >= request.head.len());
+            head(request.head);
+        }
+        RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => {
+            assert!(bytes.len() <= RAW_BYTES && data.len() > bytes.len());
+        }
+        RawNews::Close { .. } => {}
+    }
+}
+
+/// A record of the ring of requests, or of that of processes.
 pub fn event(data: &[u8]) {
     if let Ok(event) = RequestEvent::decode(data) {
         assert!(event.head.len() <= HEAD_BYTES && data.len() >= event.head.len());
-        assert!(event.end_ns >= event.start_ns && matches!(event.status, 0 | 200..=999));
+        assert!(event.end_ns >= event.start_ns && matches!(event.status, 0 | 101 | 200..=999));
         head(event.head);
     }
     if let Ok(event) = ProcessEvent::decode(data) {

@@ -63,6 +63,7 @@ impl Worker {
             node_name: "n1".into(),
             kubernetes: false,
             max_services: 16,
+            max_raw_connections: 16,
             spans: None,
             counters: Arc::clone(&counters),
         };

@@ -66,6 +66,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons, one of each category.
+    pub const ALL: [Self; 13] = [
+        Self::RequestLine(NotHttp::Method),
+        Self::StatusLine,
+        Self::Unrequested,
+        Self::BeforeMethod,
+        Self::TooManyOutstanding,
+        Self::TooLong,
+        Self::ContentLength,
+        Self::TransferEncoding,
+        Self::Ambiguous,
+        Self::Chunk,
+        Self::Gap,
+        Self::LostAnswer,
+        Self::Tunnel,
+    ];
+
     /// A bounded label for metrics.
     #[must_use]
     pub const fn category(self) -> &'static str {

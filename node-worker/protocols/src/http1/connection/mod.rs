@@ -108,6 +108,17 @@ impl Connection {
         }
     }
 
+    /// The oldest request of a [`resumed`](Self::resumed) connection was answered before the second segment, and somebody else paired
+    /// it: it is emitted no more, and the rest of its answer may still be written. A CONNECT is given up, because its answer says what
+    /// follows.
+    pub fn answered(&mut self) -> Result<(), GaveUp> {
+        if let Some(gave_up) = self.gave_up {
+            return Err(gave_up);
+        }
+        self.answers = Answers::resumed();
+        self.requests.forget_first().map_err(|reason| self.give_up(reason))
+    }
+
     /// Takes the next transfer and emits the exchanges that it finishes, in the order of their requests.
     ///
     /// After the first error every call returns that error again and emits nothing. What follows an answer that ends HTTP on

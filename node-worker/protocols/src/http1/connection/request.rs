@@ -248,9 +248,32 @@ impl Requests {
         if !self.has_begun_another() {
             return Err(Reason::Unrequested);
         }
-        let (name, _) = method::split(self.current.head()).map_err(|_cut_or_none| Reason::BeforeMethod)?;
+        let kind = self.begun_kind()?;
         self.answered_early = true;
         emit(self.current.exchange(end_ns, Some(status), false));
+        Ok(kind)
+    }
+
+    /// Somebody else paired the oldest request with its answer, of which the status is not known.
+    pub(super) fn forget_first(&mut self) -> Result<(), Reason> {
+        let kind = match self.waiting.pop_front() {
+            Some(request) => request.kind,
+            None if self.has_begun_another() => {
+                self.answered_early = true;
+                self.begun_kind()?
+            }
+            None => return Ok(()),
+        };
+        if kind == Kind::Connect {
+            Err(Reason::Tunnel)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the request means whose head is being read.
+    fn begun_kind(&self) -> Result<Kind, Reason> {
+        let (name, _) = method::split(self.current.head()).map_err(|_cut_or_none| Reason::BeforeMethod)?;
         Ok(Kind::of(Method::from_name(name)))
     }
 

@@ -59,8 +59,18 @@ const OK: Step<'_> = ans("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
 const TEAPOT: Step<'_> = ans("HTTP/1.1 418 Short\r\nContent-Length: 0\r\n\r\n");
 
 /// Feeds the steps at 1, 2, 3 … nanoseconds and closes at 1000.
-fn follow(mut connection: Connection, steps: &[Step<'_>]) -> Log {
+fn follow(connection: Connection, steps: &[Step<'_>]) -> Log {
+    follow_on(connection, steps, |_| Ok(()))
+}
+
+/// The same; after the first step something else happens.
+fn follow_on(
+    mut connection: Connection,
+    steps: &[Step<'_>],
+    between: impl FnOnce(&mut Connection) -> Result<(), GaveUp>,
+) -> Log {
     let mut log = Log::default();
+    let mut between = Some(between);
     let mut emit = |exchange: Exchange<'_>| {
         let head = str::from_utf8(exchange.head).unwrap().to_owned();
         log.seen.push((
@@ -79,6 +89,9 @@ fn follow(mut connection: Connection, steps: &[Step<'_>]) -> Log {
             captured: step.text.as_bytes(),
         };
         log.result = log.result.or(connection.feed(segment, &mut emit).err());
+        if let Some(between) = between.take() {
+            log.result = log.result.or(between(&mut connection).err());
+        }
     }
     connection.close(1000, &mut emit);
     log
@@ -379,5 +392,6 @@ fn a_connection_is_small() {
     assert!(size_of::<Connection>() < 1536, "{}", size_of::<Connection>());
 }
 
+mod answered;
 mod gaps;
 mod refusals;

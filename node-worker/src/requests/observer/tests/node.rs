@@ -22,7 +22,7 @@ use crate::{
     loader::{ProcessEvent, ProcessKind, Stats},
     requests::{
         FakeKernel, Now, Numbers, SeriesAttributes, SeriesTarget, held::Held, observer::Observer, processes::Processes,
-        services::Services, taught::Taught, traffic::Traffic,
+        raw::RawConnections, services::Services, taught::Taught, traffic::Traffic,
     },
 };
 
@@ -45,6 +45,8 @@ impl Drop for Node {
     }
 }
 
+/// Connections that the kernel does not pair, followed at once.
+pub(super) const MAX_RAW: usize = 4;
 const UID: &str = "0b2f4b0e-6c5d-4a7b-9f3e-2a1b3c4d5e6f";
 
 fn container_id(digit: char) -> String {
@@ -66,6 +68,7 @@ impl Node {
             processes: Processes::default(),
             services: Services::new(16),
             held: Held::default(),
+            raw: RawConnections::new(MAX_RAW, Arc::clone(&counters)),
             traffic: Traffic::new(Arc::clone(&counters), 16, true),
             counters,
             selected_lately: false,
