@@ -309,7 +309,7 @@ mod tests {
             assert_eq!(read(&whole[..whole.len() - 1]).0.end, 0);
             assert_eq!(read(&whole[..whole.len() - 2]).0.end, 0);
         }
-        assert_eq!(read("GET / HTTP/1.1\nA: 1\n\nbody").0.end, 22);
+        assert_eq!(read("GET / HTTP/1.1\nA: 1\n\nbody").0.end, 21);
     }
 
     #[test]
