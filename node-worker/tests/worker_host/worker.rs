@@ -112,7 +112,13 @@ impl Worker {
         })
     }
 
-    fn samples(&self, name: &str, service: &str, of: impl Fn(&str) -> String) -> Outcome<BTreeMap<(String, u16), u64>> {
+    /// The samples of a metric by what their lines are and by status.
+    pub(crate) fn samples(
+        &self,
+        name: &str,
+        service: &str,
+        of: impl Fn(&str) -> String,
+    ) -> Outcome<BTreeMap<(String, u16), u64>> {
         let (_, page) = self.page("/metrics")?;
         let mut counts = BTreeMap::new();
         let service = format!("service_name=\"{service}\"");
@@ -137,7 +143,8 @@ fn is_of(line: &str, name: &str) -> bool {
     line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
 }
 
-fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a sample's label.
+pub(crate) fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split(&format!("{name}=\"")).nth(1)?.split('"').next()
 }
 
