@@ -106,7 +106,8 @@ impl fmt::Display for Told {
     }
 }
 
-fn requests(worker: &Worker) -> Outcome<Counts> {
+/// Every request by method, route and status.
+pub(crate) fn requests(worker: &Worker) -> Outcome<Counts> {
     worker.samples("http_server_request_duration_seconds_count", "web", |line| {
         let of = |name| label(line, name).unwrap_or("_OTHER");
         format!("{} {}", of("http_request_method"), of("http_route"))

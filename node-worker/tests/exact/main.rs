@@ -6,6 +6,7 @@
 mod asks;
 mod books;
 mod connection;
+mod games;
 mod load;
 mod run;
 
