@@ -8,6 +8,7 @@ that are passed to it. With `leaderless`, the thread that began the process ends
   read N HOW BYTES    so many bytes, by: read recv readv scatter recvmsg peek thread fork pass
   answer N HOW STATUS by: write send writev sendmsg file thread fork exec pass
   leave STATUS N ...  a child answers by the first of these numbers after this process has closed them all
+  flight N STATUS     a thread writes a long answer; landed waits for its end
   idle N              reads nothing, twice
   dup N, fcntl N      another number for the same
   over N M, over3 N M the number M for the same as N
@@ -22,6 +23,8 @@ import socket
 import sys
 import threading
 
+LONG = 16 << 20  # Bytes of an answer that no socket takes at once.
+flights = []
 OURS = 900  # Numbers of descriptors that are no part of the game.
 
 
@@ -153,6 +156,13 @@ def leave(status, *numbers):
     os.close(come)
 
 
+def fly(number, status):
+    head, _ = text_of(status)
+    flight = threading.Thread(target=lambda: os.write(int(number), head + bytes(LONG - 4) + b"game"))
+    flight.start()
+    flights.append(flight)
+
+
 def hand_over(number, words):
     socket.send_fds(ours, [words.encode()], [number])
     if ours.recv(2) != b"ok":
@@ -198,6 +208,8 @@ MOVES = {
     "read": read,
     "answer": answer,
     "leave": leave,
+    "flight": fly,
+    "landed": lambda: flights.pop().join(),
     "idle": idle,
     "chat": chat,
     "close": lambda number: os.close(int(number)),

@@ -3,7 +3,7 @@
 use proptest::{prelude::*, sample::Index};
 
 /// How a request is read.
-pub(crate) const READS: [&str; 8] = ["read", "recv", "readv", "recvmsg", "peek", "thread", "fork", "pass"];
+pub(crate) const READS: [&str; 7] = ["read", "recv", "readv", "recvmsg", "peek", "thread", "pass"];
 /// How an answer is written.
 pub(crate) const WRITES: [&str; 9] = [
     "write", "send", "writev", "sendmsg", "file", "thread", "fork", "exec", "pass",
