@@ -66,7 +66,7 @@ impl Model {
             }
             Move::Shutdown { socket } => self.shut_down(game, socket),
             Move::Idle { socket } => match self.pick(socket, |socket| socket.client.is_some()) {
-                Some(place) => self.tell(game, &format!("idle {}", self.first_number(place)?)),
+                Some(place) => tell(game, &format!("idle {}", self.first_number(place)?)),
                 None => Ok(()),
             },
             Move::Dup { number, by_fcntl } => self.duplicate(game, number, by_fcntl),
@@ -94,19 +94,10 @@ impl Model {
     /// Closes what is open; returns every request by route and status.
     pub(crate) fn end(mut self, game: &mut Game) -> Outcome<Counts> {
         while let Some(number) = self.numbers.keys().next().copied() {
-            self.tell(game, &format!("close {number}"))?;
+            tell(game, &format!("close {number}"))?;
             self.lose(number);
         }
         Ok(self.counts)
-    }
-
-    fn tell(&self, game: &mut Game, line: &str) -> Outcome<()> {
-        let numbers = game.play(line)?;
-        if numbers.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{line} gave {numbers:?}").into())
-        }
     }
 
     fn count(&mut self, request: u16, status: u16) {
@@ -175,7 +166,7 @@ impl Model {
             let client = self.sockets[place].client.as_mut().ok_or("no client")?;
             client.write_all(piece)?;
             let (number, how) = (numbers[number.index(numbers.len())], READS[how.index(READS.len())]);
-            self.tell(game, &format!("read {number} {how} {}", piece.len()))?;
+            tell(game, &format!("read {number} {how} {}", piece.len()))?;
         }
         Ok(())
     }
@@ -192,7 +183,7 @@ impl Model {
             how = "write";
         }
         let status = self.answered(place)?;
-        self.tell(game, &format!("answer {number} {how} {status}"))?;
+        tell(game, &format!("answer {number} {how} {status}"))?;
         self.take_answer(place)
     }
 
@@ -227,7 +218,7 @@ impl Model {
         };
         let (status, numbers) = (self.answered(place)?, self.numbers_of(place));
         let listed: Vec<String> = numbers.iter().map(i32::to_string).collect();
-        self.tell(game, &format!("leave {status} {}", listed.join(" ")))?;
+        tell(game, &format!("leave {status} {}", listed.join(" ")))?;
         for number in numbers {
             self.lose(number);
         }
@@ -238,7 +229,7 @@ impl Model {
         let Some(place) = self.pick(socket, |socket| !socket.shut && socket.client.is_some()) else {
             return Ok(());
         };
-        self.tell(game, &format!("shutdown {}", self.first_number(place)?))?;
+        tell(game, &format!("shutdown {}", self.first_number(place)?))?;
         self.sockets[place].shut = true;
         self.abort(place);
         Ok(())
@@ -290,7 +281,7 @@ impl Model {
         let Some(number) = self.any_number(number) else {
             return Ok(());
         };
-        self.tell(game, &format!("close {number}"))?;
+        tell(game, &format!("close {number}"))?;
         self.lose(number);
         Ok(())
     }
@@ -300,7 +291,7 @@ impl Model {
             return Ok(());
         };
         let last = first + i32::from(more);
-        self.tell(game, &format!("range {first} {last}"))?;
+        tell(game, &format!("range {first} {last}"))?;
         for number in first..=last {
             self.lose(number);
         }
@@ -323,6 +314,16 @@ impl Model {
             return Ok(());
         }
         let (reader, writer) = places[place.index(places.len())];
-        self.tell(game, &format!("chat {reader} {writer}"))
+        tell(game, &format!("chat {reader} {writer}"))
+    }
+}
+
+/// A move that gives no descriptors.
+fn tell(game: &mut Game, line: &str) -> Outcome<()> {
+    let numbers = game.play(line)?;
+    if numbers.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{line} gave {numbers:?}").into())
     }
 }
