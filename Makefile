@@ -19,6 +19,9 @@ TAG ?= dev
 PUSH ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 600
+# How often `make exact` repeats its loads, and of how many requests each is.
+RUNS ?= 20
+REQUESTS ?= 100000
 # Debian suites whose kernels `make kernels` boots; none: all it knows.
 SUITES ?=
 
@@ -111,6 +114,10 @@ test-rust: prerequisites ## Pure, API and kernel tiers (the kernel tier needs ro
 test-go: ## The local cluster's and the shop's own tests
 	@cd e2e/cluster && CGO_ENABLED=0 go vet ./local ./pause && CGO_ENABLED=0 go test ./local
 	@cd e2e/apps && go vet ./...
+
+.PHONY: exact
+exact: prerequisites ## Counts equal the load tool's: RUNS= (20) times REQUESTS= (100000) of each server, three ways (needs root, hours)
+	@RUNS=$(RUNS) REQUESTS=$(REQUESTS) cargo test -p shoalwatch-node-worker --test exact -- --nocapture --test-threads=1
 
 .PHONY: kernels
 kernels: ## The kernel tier on Debian's kernels 5.10 to 7.2, emulated (about 20 minutes; SUITES= names fewer)

@@ -20,6 +20,7 @@ need iptables iptables
 need conntrack conntrack
 need nginx-light nginx
 need nodejs node
+need default-jdk-headless javac
 [ -x /usr/bin/python3 ] || missing="$missing python3"
 found=
 for folder in /usr/lib/cni /opt/cni/bin /usr/libexec/cni; do

@@ -48,28 +48,38 @@ impl ProcFs {
 
     /// Absent for kernel threads, and for a process that ended.
     pub(crate) fn command(&self, tgid: u32) -> Option<Command> {
-        let path = fs::read_link(self.file(tgid, "exe")).ok()?;
-        let executable = path.file_name()?.to_string_lossy();
-        // The kernel marks a program whose file was replaced by an upgrade.
-        let executable = executable.strip_suffix(" (deleted)").unwrap_or(&executable).to_owned();
-        Some(Command {
-            executable,
-            arguments: self.arguments(tgid),
-        })
+        command_in(&self.0.join(tgid.to_string())).or_else(|| self.command_of_a_thread(tgid))
     }
 
-    fn arguments(&self, tgid: u32) -> Vec<String> {
-        let mut line = fs::read(self.file(tgid, "cmdline")).unwrap_or_default();
-        line.truncate(MAX_COMMAND_LINE);
-        line.split(|byte| *byte == 0)
-            .filter(|argument| !argument.is_empty())
-            .map(|argument| String::from_utf8_lossy(argument).into_owned())
-            .collect()
+    /// A process goes on when the thread that it began with has ended: then only the others know its program.
+    fn command_of_a_thread(&self, tgid: u32) -> Option<Command> {
+        let threads = fs::read_dir(self.file(tgid, "task")).ok()?;
+        threads.flatten().find_map(|thread| command_in(&thread.path()))
     }
 
     fn file(&self, tgid: u32, name: &str) -> Box<Path> {
         self.0.join(tgid.to_string()).join(name).into()
     }
+}
+
+fn command_in(folder: &Path) -> Option<Command> {
+    let path = fs::read_link(folder.join("exe")).ok()?;
+    let executable = path.file_name()?.to_string_lossy();
+    // The kernel marks a program whose file was replaced by an upgrade.
+    let executable = executable.strip_suffix(" (deleted)").unwrap_or(&executable).to_owned();
+    Some(Command {
+        executable,
+        arguments: arguments_in(folder),
+    })
+}
+
+fn arguments_in(folder: &Path) -> Vec<String> {
+    let mut line = fs::read(folder.join("cmdline")).unwrap_or_default();
+    line.truncate(MAX_COMMAND_LINE);
+    line.split(|byte| *byte == 0)
+        .filter(|argument| !argument.is_empty())
+        .map(|argument| String::from_utf8_lossy(argument).into_owned())
+        .collect()
 }
 
 #[cfg(test)]
@@ -102,6 +112,19 @@ mod tests {
         let command = ProcFs::at(folder.path()).command(7).unwrap();
         assert_eq!(command.executable, "nginx");
         assert_eq!(command.arguments, ["nginx: master", "-c", "/etc/n.conf"]);
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_ended_is_known_by_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = process(folder.path(), 7);
+        for thread in ["7", "8"] {
+            fs::create_dir_all(process.join("task").join(thread)).unwrap();
+        }
+        symlink("/usr/bin/java", process.join("task/8/exe")).unwrap();
+        fs::write(process.join("task/8/cmdline"), b"java\0-jar\0").unwrap();
+        let command = ProcFs::at(folder.path()).command(7).unwrap();
+        assert_eq!((command.executable.as_str(), command.arguments.len()), ("java", 2));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How often the file is looked at.
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Why a file holds no configuration.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@
 mod client;
 mod counting;
 mod descriptors;
+mod flips;
 mod harness;
 mod lifecycle;
 mod losses;

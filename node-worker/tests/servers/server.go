@@ -1,4 +1,5 @@
-// Answers `/status/CODE/...` with that code. Usage: server PORT
+// Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/drop/...` by closing, and `/hold/...` not before
+// the client has closed. Usage: server PORT
 package main
 
 import (
@@ -10,16 +11,34 @@ import (
 	"strings"
 )
 
-func main() {
-	handler := func(w http.ResponseWriter, r *http.Request) {
-		code, err := strconv.Atoi(strings.Split(r.URL.Path, "/")[2])
-		if err != nil {
-			code = http.StatusBadRequest
-		}
-		_, _ = io.Copy(io.Discard, r.Body)
+func answer(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	words := strings.Split(r.URL.Path, "/")
+	switch words[1] {
+	case "hold":
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	case "drop":
+		panic(http.ErrAbortHandler)
+	}
+	code, err := strconv.Atoi(words[2])
+	if err != nil {
+		code = http.StatusBadRequest
+	}
+	hasBody := code != http.StatusNoContent && code != http.StatusNotModified
+	chunked := words[1] == "chunked"
+	if hasBody && !chunked {
 		w.Header().Set("Content-Length", "3")
-		w.WriteHeader(code)
+	}
+	w.WriteHeader(code)
+	if chunked {
+		w.(http.Flusher).Flush()
+	}
+	if hasBody {
 		_, _ = io.WriteString(w, "go\n")
 	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Args[1], http.HandlerFunc(handler)))
+}
+
+func main() {
+	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Args[1], http.HandlerFunc(answer)))
 }

@@ -1,10 +1,20 @@
-// Answers `/status/CODE/...` with that code. Usage: server.js PORT
+// Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/drop/...` by closing, and `/hold/...` not before
+// the client has closed. Usage: server.js PORT
 const http = require('node:http');
 
 http.createServer((request, response) => {
   request.resume().on('end', () => {
-    const body = 'node\n';
-    response.writeHead(Number(request.url.split('/')[2]), { 'Content-Length': body.length });
+    const [, kind, code] = request.url.split('/');
+    if (kind === 'hold') {
+      return; // Node closes by itself when the client has.
+    }
+    if (kind === 'drop') {
+      request.socket.destroy();
+      return;
+    }
+    const status = Number(code);
+    const body = status === 204 || status === 304 ? '' : 'node\n';
+    response.writeHead(status, body === '' || kind === 'chunked' ? {} : { 'Content-Length': body.length });
     response.end(body);
   });
-}).listen(Number(process.argv[2]), '127.0.0.1');
+}).listen(Number(process.argv[2]), '127.0.0.1', 1024);

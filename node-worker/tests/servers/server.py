@@ -1,6 +1,8 @@
-"""Answers `/status/CODE/...` with that code. Usage: server.py PORT [fork]
+"""Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/drop/...` by closing, and `/hold/...` not before
+the client has closed. Usage: server.py PORT [fork | at-once]
 
-With `fork`, every accepted connection is answered by a child of its own, as soon as a line comes on standard input.
+With `fork`, every accepted connection is answered by a child of its own, as soon as a line comes on standard input. With `at-once`, the
+body does not wait for the client's acknowledgement of the head.
 """
 
 import os
@@ -10,20 +12,49 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = "at-once" in sys.argv
 
     def do_GET(self):
-        length = int(self.headers.get("Content-Length", 0))
-        self.rfile.read(length)
-        body = b"python\n"
-        self.send_response(int(self.path.split("/")[2]))
-        self.send_header("Content-Length", str(len(body)))
+        self.read_body()
+        _, kind, code = self.path.split("/")[:3]
+        if kind in ("hold", "drop"):
+            if kind == "hold":
+                self.connection.recv(1)
+            self.close_connection = True
+            return
+        status, chunked = int(code), kind == "chunked"
+        has_body = status not in (204, 304)
+        body = b"python\n" if has_body else b""
+        self.send_response(status)
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        elif has_body:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if has_body and self.command != "HEAD":
+            self.wfile.write(body)
 
-    do_POST = do_GET
+    do_POST = do_PUT = do_DELETE = do_HEAD = do_GET
+
+    def read_body(self):
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return
+        while size := int(self.rfile.readline(), 16):
+            self.rfile.read(size + 2)
+        self.rfile.readline()
 
     def log_message(self, *_):
         pass
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 1024
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        pass  # Clients go away.
 
 
 class ForkingServer(HTTPServer):
@@ -36,5 +67,5 @@ class ForkingServer(HTTPServer):
 
 
 if __name__ == "__main__":
-    server = ForkingServer if "fork" in sys.argv else ThreadingHTTPServer
+    server = ForkingServer if "fork" in sys.argv else Server
     server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()

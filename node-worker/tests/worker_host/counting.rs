@@ -5,6 +5,7 @@ use opentelemetry_proto::tonic::trace::v1::{Status, status::StatusCode};
 use crate::{
     client::Client,
     harness::{Outcome, turn, wait_for},
+    load::load,
     servers::{Counts, Server},
     sink::Sink,
     worker::{ConfigFile, Worker},
@@ -27,7 +28,7 @@ fn measure(server: &Server, requests_per_client: usize) -> Outcome<()> {
     let config = ConfigFile::new(&[("web", server)], "0")?;
     let worker = Worker::start(&config, Some(&sink))?;
     worker.wait_for_processes(server.processes)?;
-    let sent = server.load(requests_per_client)?;
+    let sent = load(server, requests_per_client)?;
     let total: u64 = sent.values().sum();
     wait_for("the OTLP counts", || {
         Ok((sink.counts("web").values().sum::<u64>() >= total).then_some(()))

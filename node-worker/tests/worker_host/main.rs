@@ -7,6 +7,7 @@ mod client;
 mod counting;
 mod harness;
 mod living;
+mod load;
 mod price;
 mod servers;
 mod sink;

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::{
     harness::{Outcome, turn, wait_for},
+    load::load,
     servers::Server,
     worker::{ConfigFile, Worker},
 };
@@ -28,7 +29,7 @@ fn with_statistics_the_programs_tell_their_runs_and_top_shows_their_time() {
     })
     .unwrap();
     worker.wait_for_processes(server.processes).unwrap();
-    let sent: u64 = server.load(100).unwrap().values().sum();
+    let sent: u64 = load(&server, 100).unwrap().values().sum();
     wait_for("runs", || {
         let runs = worker.metric("shoalwatch_bpf_runs_total", &["program=\"sys_exit\""])?;
         // Each request takes nginx a read and a write at least.

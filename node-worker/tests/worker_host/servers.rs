@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
 };
 
 use tempfile::TempDir;
@@ -15,10 +14,6 @@ use crate::{
     client::Client,
     harness::{Outcome, Process, find, free_address, wait_for},
 };
-
-const STATUSES: [u16; 5] = [200, 201, 404, 500, 503];
-const WORDS: [&str; 3] = ["alpha", "beta", "gamma"];
-const CLIENTS: usize = 4;
 
 /// How often each route was answered with each status.
 pub(crate) type Counts = BTreeMap<(String, u16), u64>;
@@ -73,9 +68,17 @@ impl Server {
     }
 
     pub(crate) fn script(interpreter: &str, file: &str) -> Outcome<Self> {
+        Self::script_with(interpreter, file, &[])
+    }
+
+    /// With what follows the port on its command line.
+    pub(crate) fn script_with(interpreter: &str, file: &str, arguments: &[&str]) -> Outcome<Self> {
         let (address, folder) = (free_address()?, tempfile::tempdir()?);
         let mut command = Command::new(find(interpreter).ok_or("interpreter")?);
-        command.arg(server_file(file)).arg(address.port().to_string());
+        command
+            .arg(server_file(file))
+            .arg(address.port().to_string())
+            .args(arguments);
         Self::start(command, address, folder, argument(address), 1)
     }
 
@@ -95,38 +98,10 @@ impl Server {
         command.arg(address.port().to_string());
         Self::start(command, address, folder, argument(address), 1)
     }
-
-    /// Sends from several connections at a time; returns what was sent, by what was answered.
-    pub(crate) fn load(&self, requests_per_client: usize) -> Outcome<Counts> {
-        let address = self.address;
-        let clients = (0..CLIENTS).map(|client| {
-            thread::spawn(move || run_client(address, client, requests_per_client).map_err(|error| error.to_string()))
-        });
-        let mut all = Counts::new();
-        for client in clients.collect::<Vec<_>>() {
-            for (request, count) in client.join().map_err(|panic| format!("{panic:?}"))?? {
-                *all.entry(request).or_default() += count;
-            }
-        }
-        Ok(all)
-    }
 }
 
 fn argument(address: SocketAddr) -> String {
     format!("argumentContains: \"{}\"", address.port())
-}
-
-fn run_client(address: SocketAddr, number: usize, requests: usize) -> Outcome<Counts> {
-    let mut client = Client::connect(address)?;
-    let mut sent = Counts::new();
-    for request in 0..requests {
-        let status = STATUSES[(number + request) % STATUSES.len()];
-        let word = WORDS[request % WORDS.len()];
-        let (got, _) = client.get(&format!("/status/{status}/{word}?request={request}"), "")?;
-        // A number in a path is a value: this is what the worker has to make of it.
-        *sent.entry((format!("/status/{{id}}/{word}"), got)).or_default() += 1;
-    }
-    Ok(sent)
 }
 
 pub(crate) fn server_file(name: &str) -> PathBuf {

@@ -99,6 +99,11 @@ impl Sink {
     pub(crate) fn spans(&self) -> Vec<(String, Span)> {
         self.receiver.lock().spans.clone()
     }
+
+    /// How many there are, whichever service's.
+    pub(crate) fn span_count(&self) -> usize {
+        self.receiver.lock().spans.len()
+    }
 }
 
 #[tonic::async_trait]

@@ -37,8 +37,22 @@ impl Worker {
         sink: Option<&Sink>,
         change: impl FnOnce(&mut Command),
     ) -> Outcome<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shoalwatch-node-worker"));
-        command.args([
+        Self::start_below(&[], config, sink, change)
+    }
+
+    /// Started by another program, which becomes the worker in the end.
+    pub(crate) fn start_below(
+        wrapper: &[&str],
+        config: &ConfigFile,
+        sink: Option<&Sink>,
+        change: impl FnOnce(&mut Command),
+    ) -> Outcome<Self> {
+        let mut words = wrapper
+            .iter()
+            .copied()
+            .chain([env!("CARGO_BIN_EXE_shoalwatch-node-worker")]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).args([
             "--admin-addr",
             "127.0.0.1:0",
             "--metrics-interval",
@@ -112,7 +126,13 @@ impl Worker {
         })
     }
 
-    fn samples(&self, name: &str, service: &str, of: impl Fn(&str) -> String) -> Outcome<BTreeMap<(String, u16), u64>> {
+    /// The samples of a metric by what their lines are and by status.
+    pub(crate) fn samples(
+        &self,
+        name: &str,
+        service: &str,
+        of: impl Fn(&str) -> String,
+    ) -> Outcome<BTreeMap<(String, u16), u64>> {
         let (_, page) = self.page("/metrics")?;
         let mut counts = BTreeMap::new();
         let service = format!("service_name=\"{service}\"");
@@ -137,7 +157,8 @@ fn is_of(line: &str, name: &str) -> bool {
     line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
 }
 
-fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a sample's label.
+pub(crate) fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     line.split(&format!("{name}=\"")).nth(1)?.split('"').next()
 }
 
