@@ -4,7 +4,7 @@ The first line on standard output is the port that it listens on. Then each line
 the numbers of new descriptors, or nothing. NAME only tells the process from others. A second process, started at once, takes sockets
 that are passed to it. With `leaderless`, the thread that began the process ends, and another goes on.
 
-  accept              the next connection
+  accept, local       the next connection, the next one of the Unix socket @NAME
   read N HOW BYTES    so many bytes, by: read recv readv scatter recvmsg peek thread fork pass
   answer N HOW STATUS by: write send writev sendmsg file thread fork exec pass
   leave STATUS N ...  a child answers by the first of these numbers after this process has closed them all
@@ -205,6 +205,7 @@ def chat(reader, writer):
 
 MOVES = {
     "accept": lambda: listener.accept()[0].detach(),
+    "local": lambda: local.accept()[0].detach(),
     "read": read,
     "answer": answer,
     "leave": leave,
@@ -246,6 +247,10 @@ if os.fork() == 0:
 theirs.close()
 listener = socket.create_server(("127.0.0.1", 0))
 listener = socket.socket(fileno=hidden(listener.detach()))
+local = socket.socket(socket.AF_UNIX)
+local.bind("\0" + NAME)
+local.listen(64)
+local = socket.socket(fileno=hidden(local.detach()))
 print(listener.getsockname()[1], flush=True)
 if "leaderless" in sys.argv:
     threading.Thread(target=play).start()

@@ -40,14 +40,14 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 /// Asks again until there is an answer; an error after a time that no healthy machine needs.
 pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Outcome<Option<T>>) -> Outcome<T> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let answer = ask();
         if let Ok(Some(answer)) = answer {
             return Ok(answer);
         }
         if Instant::now() > deadline {
-            return Err(format!("{what}: not within 20 s ({:?})", answer.map(|_| "not yet")).into());
+            return Err(format!("{what}: not within a minute ({:?})", answer.map(|_| "not yet")).into());
         }
         thread::sleep(Duration::from_millis(5));
     }
