@@ -93,7 +93,7 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
     };
     let piece = Piece { len, ..piece };
     let Some(connection) = CONNECTIONS.get_ptr_mut(socket.sock) else {
-        return meet(caller, socket, piece, direction);
+        return meet(caller, socket, piece, (direction, returned));
     };
     // SAFETY: the map gave the pointer and it lives as long as the program runs. Another thread may hold it too; see the module's
     // documentation.
@@ -102,7 +102,7 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
         return off_the_path(connection, piece, direction);
     }
     if connection.record.role == direction {
-        request_side(connection, caller, piece)
+        request_side(connection, caller, piece, returned)
     } else {
         answer_side(connection, caller, fd, piece, returned)
     }
@@ -138,7 +138,7 @@ fn leave(connection: &mut Connection, under_way: UnderWay) -> Next {
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be copied to the stack, where it has no room"
 )]
-fn meet(caller: &Caller, socket: Socket, piece: Piece, direction: u8) -> Next {
+fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u8, u64)) -> Next {
     let Some(word) = first_word(piece) else {
         return Next::Done;
     };
@@ -171,18 +171,26 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, direction: u8) -> Next {
     if direction == Direction::Out as u8 {
         socket.name_peer(&mut connection.record);
     }
-    request_side(connection, caller, piece)
+    request_side(connection, caller, piece, returned)
 }
 
 #[inline(always)]
-fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece) -> Next {
+fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, returned: u64) -> Next {
     if connection.state == ConnectionState::Awaiting as u8 {
         return go_on(connection, piece);
     }
     begin_request(connection, caller, piece);
-    let is_request = connection.state == ConnectionState::Awaiting as u8;
+    if connection.state != ConnectionState::Awaiting as u8 {
+        return Next::Done;
+    }
+    // The head goes on in another part of the same call.
+    if connection.head_open == 1 && returned > piece.len {
+        connection.record.head_len = 0;
+        connection.record.read_bytes = 0;
+        return leave(connection, UnderWay::Waiting);
+    }
     // More than the head's room may be several requests; those that have bodies are told apart later, if at all.
-    if is_request && piece.len > HEAD_BYTES as u64 && connection.expects_body == 0 {
+    if piece.len > HEAD_BYTES as u64 && connection.expects_body == 0 {
         return Next::Raw;
     }
     Next::Done

@@ -206,11 +206,13 @@ fn segment(
 #[inline(always)]
 fn fill(entry: &mut RingBufEntry<RawRecord>, caller: &Caller, fd: u32, address: u64, (len, total): (u64, u64)) {
     let to = entry.as_mut_ptr();
-    // SAFETY: the record is the ring's, and `copy` writes RAW_BYTES at most.
+    // SAFETY: the record is the ring's, `copy` writes RAW_BYTES at most, and the map gave the pointer to the task.
     unsafe {
         (*to).tgid = caller.tgid;
         (*to).tid = caller.tid;
         (*to).fd = fd;
+        (*to).service = (*caller.task).service;
+        (*to).flags = (*caller.task).flags;
         (*to).total_len = total as u32;
         let copied = buffer::copy::<{ RAW_BYTES as u64 }>((&raw mut (*to).bytes).cast(), len, address);
         (*to).captured = if copied { len as u16 } else { 0 };

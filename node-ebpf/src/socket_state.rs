@@ -63,24 +63,24 @@ fn end_awaiting(connection: &mut Connection, sock: u64, reset: bool) {
             return;
         }
     }
-    if abort(connection) {
-        // Another request was read together with it.
-        raw::ended(connection, sock, UnderWay::Counted, false);
+    if let Some(under_way) = abort(connection) {
+        raw::ended(connection, sock, under_way, false);
     }
 }
 
-/// The request under way never gets an answer. One whose head was not even whole was none. Returns whether there is another one.
+/// The request under way never gets an answer. One whose head was not even whole was none. Returns what user space has to see: another
+/// request was read together with it, or the process that read it is gone and nothing is known of it here.
 #[inline(always)]
-fn abort(connection: &mut Connection) -> bool {
+fn abort(connection: &mut Connection) -> Option<UnderWay> {
     if connection.expects_body == 0 && connection.head_open == 1 {
-        return false;
+        return None;
     }
     let Some(task) = TASKS.get_ptr_mut(connection.record.tgid) else {
-        return false;
+        return Some(UnderWay::Waiting);
     };
     connection.record.tid = connection.record.tgid;
     connection.record.fd = 0;
     connection.record.answer_bytes = connection.asked_bytes;
     count(Stat::Aborted);
-    finish::finish(connection, task, End::Aborted)
+    finish::finish(connection, task, End::Aborted).then_some(UnderWay::Counted)
 }

@@ -30,17 +30,18 @@ pub(crate) struct Told {
 /// The kernel's reasons that stand for a request that was not told right.
 const FAULTS: [&str; 9] = [
     "unpaired_answer",
-    "short_answer",
     "read_failed",
     "map_full",
     "task_32bit",
     "tasks_full",
     "process_ring_full",
     "counters_full",
-    "pipelined",
+    "given_up",
+    "raw_full",
 ];
 /// Those after the ring, that are not about spans.
-const DECODE_FAULTS: [&str; 6] = [
+const DECODE_FAULTS: [&str; 7] = [
+    "stage=\"raw\"",
     "stage=\"decode\"",
     "stage=\"enrich\"",
     "stage=\"limit\"",

@@ -239,7 +239,6 @@ fn java_is_counted_exactly() {
 }
 
 #[test]
-#[ignore = "a connection that is pipelined is given up so far"]
 fn pipelined_requests_are_counted_exactly() {
     let Some(_turn) = turn(&["nginx", "go", "python3", "node", "javac"]) else {
         return;
