@@ -148,23 +148,15 @@ impl Followed {
         true
     }
 
-    /// Takes a transfer. Returns whether the connection is given up by it.
-    pub(super) fn feed(&mut self, event: &RawEvent<'_>, answer: bool, bytes: &[u8], hear: Hear<'_>) -> bool {
-        self.owner = Owner {
-            role: self.owner.role,
-            ..Owner::of(event, self.owner.peer)
-        };
+    /// Takes a transfer that somebody made. Returns whether the connection is given up by it.
+    pub(super) fn feed(&mut self, by: Owner, segment: Segment<'_>, hear: Hear<'_>) -> bool {
+        let Owner { role, peer, .. } = self.owner;
+        self.owner = Owner { role, peer, ..by };
         if let Some(loss) = self.gave_up {
-            let lost = !answer && begins_request(bytes);
+            let lost = segment.side == Side::Request && begins_request(segment.captured);
             self.owner.lose(loss, lost.into(), hear);
             return false;
         }
-        let segment = Segment {
-            side: if answer { Side::Answer } else { Side::Request },
-            time_ns: event.time_ns,
-            total_len: event.total_len.into(),
-            captured: bytes,
-        };
         let (owner, counted) = (self.owner, &mut self.counted);
         let fed = self.connection.feed(segment, &mut |exchange| {
             if !std::mem::take(counted) {

@@ -7,6 +7,7 @@ use super::{followed::loss_of, *};
 use crate::loader::Role;
 
 mod endings;
+mod invariants;
 
 const MAX: usize = 3;
 const A: &str = "GET /a HTTP/1.1\r\n\r\n";
@@ -41,9 +42,13 @@ struct Ring {
 
 impl Ring {
     fn new() -> Self {
+        Self::with_max(MAX)
+    }
+
+    fn with_max(max: usize) -> Self {
         let counters = Arc::new(Counters::default());
         Self {
-            table: RawConnections::new(MAX, Arc::clone(&counters)),
+            table: RawConnections::new(max, Arc::clone(&counters)),
             counters,
             now_ns: 1_000,
             record: RawEvent {

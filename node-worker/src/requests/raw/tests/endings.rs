@@ -99,6 +99,42 @@ fn a_connection_that_was_told_of_is_waited_for_as_well() {
 }
 
 #[test]
+fn an_answer_may_be_told_a_moment_before_the_reset() {
+    let mut ring = Ring::new();
+    ring.on(1).orphan("HTTP/1.1 200 OK\r\n\r\n");
+    ring.on(2).orphan(TEAPOT);
+    ring.on(2).fast_reset(A);
+    ring.on(3).open(UnderWay::Waiting, B);
+    ring.orphan(OK);
+    ring.close(true);
+    assert_eq!(ring.brief(), [("/a", 418), ("/b", 200)]);
+    ring.look_after(RESET_NS);
+    ring.look_after(0);
+    ring.on(3).fast_reset(A);
+    ring.look_after(RESET_NS);
+    ring.look_after(0);
+    assert_eq!(ring.brief()[2..], [("/a", 0)], "each answers once");
+}
+
+#[test]
+fn an_answer_that_is_older_than_its_request_is_none_and_few_are_remembered() {
+    let mut ring = Ring::new();
+    ring.now_ns = 800;
+    ring.on(1).orphan(OK);
+    ring.now_ns = 1_000;
+    ring.on(1).fast_reset(A);
+    ring.on(2).orphan(OK);
+    for sock in 0..64 {
+        ring.on(100 + sock).orphan(OK);
+        ring.orphan("the rest");
+    }
+    ring.on(2).fast_reset(B);
+    ring.look_after(RESET_NS);
+    ring.look_after(0);
+    assert_eq!(ring.brief(), [("/a", 0), ("/b", 0)]);
+}
+
+#[test]
 fn an_orphan_of_nobody_is_nothing() {
     let mut ring = Ring::new();
     ring.orphan(OK);
