@@ -26,6 +26,10 @@ pub(crate) struct Piece {
     pub(crate) len: u64,
 }
 
+impl Piece {
+    const EMPTY: Self = Self { address: 0, len: 0 };
+}
+
 /// The kernel's `struct iovec`.
 #[repr(C)]
 struct Iovec {
@@ -67,6 +71,76 @@ impl Buffer {
             }
         }
         None
+    }
+}
+
+impl Buffer {
+    /// All parts, one after the other.
+    #[inline(always)]
+    pub(crate) fn pieces(self) -> Option<Pieces> {
+        let (vector, pieces, piece) = match self {
+            Self::Flat { address, len } => (0, 0, Piece { address, len }),
+            Self::Vector { address, pieces } => (address, pieces, Piece::EMPTY),
+            Self::Message { address } => {
+                let vector: MessageVector = read(address + MESSAGE_VECTOR_OFFSET)?;
+                (vector.iov, vector.pieces, Piece::EMPTY)
+            }
+        };
+        Some(Pieces {
+            vector,
+            ahead: pieces,
+            piece,
+        })
+    }
+}
+
+/// The parts of a buffer that were not looked at yet.
+pub(crate) struct Pieces {
+    /// The next `iovec`, and how many there are.
+    vector: u64,
+    ahead: u64,
+    piece: Piece,
+}
+
+impl Pieces {
+    /// How many bytes of the current part are left, perhaps none; absent behind the last one.
+    #[inline(always)]
+    pub(crate) fn available(&mut self) -> Option<u64> {
+        if self.piece.len == 0 {
+            if self.ahead == 0 {
+                return None;
+            }
+            let iovec: Iovec = read(self.vector)?;
+            self.vector += size_of::<Iovec>() as u64;
+            self.ahead -= 1;
+            self.piece = Piece {
+                address: iovec.base,
+                len: iovec.len,
+            };
+        }
+        Some(self.piece.len)
+    }
+
+    /// Adds zeros that the verifier does not know to be any.
+    #[inline(always)]
+    pub(crate) fn blur(&mut self, zero: impl Fn() -> u64) {
+        self.vector = self.vector.wrapping_add(zero());
+        self.ahead = self.ahead.wrapping_add(zero());
+        self.piece.address = self.piece.address.wrapping_add(zero());
+        self.piece.len = self.piece.len.wrapping_add(zero());
+    }
+
+    /// Where they lie.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> u64 {
+        self.piece.address
+    }
+
+    /// Leaves `len` of them, at most all, behind.
+    #[inline(always)]
+    pub(crate) fn advance(&mut self, len: u64) {
+        self.piece.address += len;
+        self.piece.len -= len;
     }
 }
 
@@ -138,7 +212,6 @@ pub(crate) unsafe fn word_at(from: *const u8) -> u64 {
 /// `from` must be valid for eight bytes.
 #[inline(always)]
 #[cfg(not(target_arch = "bpf"))]
-#[expect(clippy::cast_ptr_alignment, reason = "it is read unaligned")]
 pub(crate) unsafe fn word_at(from: *const u8) -> u64 {
     // SAFETY: the caller's promise.
     unsafe { from.cast::<u64>().read_unaligned() }

@@ -4,8 +4,8 @@
 //!           request side: method and space              answer side: status line, 200 or more
 //!   Idle ───────────────────────────────▶ Awaiting ────────────────────────────────────────▶ Idle, one request
 //!     │ a method's first letters              ▲ │ request side: the head goes on: appended
-//!     └──────────────▶ Beginning ─────────────┘ │ request side: another request
-//!                                               └──────▶ GivenUp, until the connection is closed
+//!     └──────────────▶ Beginning ─────────────┘ │ another request, or an answer of another shape
+//!                                               └──────▶ Raw, until the connection is closed
 //! ```
 //! A server reads requests and writes answers; a client writes requests and reads answers. Which of the two a process is, the
 //! first request of a connection says.
@@ -17,7 +17,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use shoalwatch_ebpf_common::{
-    APPEND_BYTES, Connection, ConnectionState, HEAD_BYTES, RequestRecord, Role, Stat, Task,
+    APPEND_BYTES, Connection, ConnectionState, HEAD_BYTES, RequestRecord, Role, Stat, Task, UnderWay,
     http1::{self, Answer, Begin, Method},
 };
 
@@ -51,13 +51,38 @@ pub(crate) enum Direction {
 }
 
 /// Data was read from a descriptor or written to it.
+pub(crate) struct Transfer {
+    pub(crate) fd: u32,
+    pub(crate) buffer: Buffer,
+    /// How many bytes, at least one.
+    pub(crate) returned: u64,
+    /// A [`Direction`].
+    pub(crate) direction: u8,
+}
+
+/// What becomes of a transfer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing more.
+    Done,
+    /// [`raw`](crate::raw) has to see it.
+    Raw,
+}
+
+/// Follows one transfer.
 #[inline(always)]
-pub(crate) fn transfer(caller: &Caller, fd: u32, buffer: Buffer, returned: u64, direction: u8) {
+pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
+    let &Transfer {
+        fd,
+        buffer,
+        returned,
+        direction,
+    } = transfer;
     let Some(socket) = Socket::of(caller, fd) else {
-        return;
+        return Next::Done;
     };
     let Some(piece) = buffer.first_piece() else {
-        return;
+        return Next::Done;
     };
     // A read of less than the first piece fills only that much of it. A write's buffer is looked at even where only a part of it
     // was taken: the rest follows.
@@ -73,11 +98,38 @@ pub(crate) fn transfer(caller: &Caller, fd: u32, buffer: Buffer, returned: u64, 
     // SAFETY: the map gave the pointer and it lives as long as the program runs. Another thread may hold it too; see the module's
     // documentation.
     let connection = unsafe { &mut *connection };
-    if connection.record.role == direction {
-        request_side(connection, caller, piece);
-    } else {
-        answer_side(connection, caller, (socket.sock, fd), piece, returned);
+    if connection.state >= ConnectionState::Raw as u8 {
+        return off_the_path(connection, piece, direction);
     }
+    if connection.record.role == direction {
+        request_side(connection, caller, piece)
+    } else {
+        answer_side(connection, caller, fd, piece, returned)
+    }
+}
+
+/// A transfer of a connection that left the fast path.
+#[inline(always)]
+fn off_the_path(connection: &Connection, piece: Piece, direction: u8) -> Next {
+    if connection.state == ConnectionState::Raw as u8 {
+        return Next::Raw;
+    }
+    if connection.state == ConnectionState::GivenUp as u8 && connection.record.role == direction {
+        let len = piece.len.min(http1::METHOD_BYTES as u64) as usize;
+        if let Some(Begin::Request(_)) = first_word(piece).map(|word| http1::begin(word, len)) {
+            count(Stat::Requests);
+            count(Stat::GivenUp);
+        }
+    }
+    Next::Done
+}
+
+/// The connection leaves the fast path; the transfer at hand is the first that is told.
+#[inline(always)]
+fn leave(connection: &mut Connection, under_way: UnderWay) -> Next {
+    connection.state = ConnectionState::Raw as u8;
+    connection.under_way = under_way as u8;
+    Next::Raw
 }
 
 /// The first transfer of a socket: it becomes a connection when it begins with a request.
@@ -86,9 +138,9 @@ pub(crate) fn transfer(caller: &Caller, fd: u32, buffer: Buffer, returned: u64, 
     clippy::needless_borrows_for_generic_args,
     reason = "by value it would be copied to the stack, where it has no room"
 )]
-fn meet(caller: &Caller, socket: Socket, piece: Piece, direction: u8) {
+fn meet(caller: &Caller, socket: Socket, piece: Piece, direction: u8) -> Next {
     let Some(word) = first_word(piece) else {
-        return;
+        return Next::Done;
     };
     match http1::begin(word, piece.len.min(http1::METHOD_BYTES as u64) as usize) {
         Begin::Request(_) => {}
@@ -96,19 +148,21 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, direction: u8) {
         _ => {
             if piece.len >= http1::STATUS_BYTES as u64 && http1::is_answer_prefix(word, http1::METHOD_BYTES) {
                 count(Stat::UnpairedAnswer);
+                return Next::Raw;
             }
-            return;
+            return Next::Done;
         }
     }
     let kind = socket.kind();
     if kind == Kind::Other {
-        return;
+        return Next::Done;
     }
     if CONNECTIONS.insert(socket.sock, &IDLE, 0).is_err() {
-        return count(Stat::MapFull);
+        count(Stat::MapFull);
+        return Next::Done;
     }
     let Some(connection) = CONNECTIONS.get_ptr_mut(socket.sock) else {
-        return;
+        return Next::Done;
     };
     // SAFETY: as in `transfer`.
     let connection = unsafe { &mut *connection };
@@ -117,49 +171,81 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, direction: u8) {
     if direction == Direction::Out as u8 {
         socket.name_peer(&mut connection.record);
     }
-    request_side(connection, caller, piece);
+    request_side(connection, caller, piece)
 }
 
 #[inline(always)]
-fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece) {
-    if connection.state >= ConnectionState::Awaiting as u8 {
-        go_on(connection, piece);
-    } else {
-        begin_request(connection, caller, piece);
+fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece) -> Next {
+    if connection.state == ConnectionState::Awaiting as u8 {
+        return go_on(connection, piece);
     }
+    begin_request(connection, caller, piece);
+    let is_request = connection.state == ConnectionState::Awaiting as u8;
+    // More than the head's room may be several requests; those that have bodies are told apart later, if at all.
+    if is_request && piece.len > HEAD_BYTES as u64 && connection.expects_body == 0 {
+        return Next::Raw;
+    }
+    Next::Done
 }
 
 #[inline(always)]
-fn answer_side(connection: &mut Connection, caller: &Caller, (sock, fd): (u64, u32), piece: Piece, returned: u64) {
+fn answer_side(connection: &mut Connection, caller: &Caller, fd: u32, piece: Piece, returned: u64) -> Next {
     let awaiting = connection.state == ConnectionState::Awaiting as u8;
     if piece.len < http1::STATUS_BYTES as u64 {
         if awaiting && begins_answer(piece) {
-            count(Stat::ShortAnswer);
-            settle(connection);
+            return leave(connection, UnderWay::Waiting);
         }
-        return;
+        return Next::Done;
     }
     let Some([low, high, next]) = buffer::read::<[u32; http1::STATUS_BYTES / 4]>(piece.address) else {
-        return;
+        return Next::Done;
     };
     let word = u64::from(high) << 32 | u64::from(low);
-    let Answer::Final(status) = http1::answer(word, next) else {
-        return;
-    };
-    if !awaiting {
-        return count(Stat::UnpairedAnswer);
+    match http1::answer(word, next) {
+        Answer::Final(status) if awaiting => end_request(connection, caller, fd, status, returned),
+        Answer::Final(_) => unpaired(connection),
+        Answer::Interim if awaiting => leave(connection, UnderWay::Waiting),
+        _ => Next::Done,
     }
+}
+
+#[inline(always)]
+fn end_request(connection: &mut Connection, caller: &Caller, fd: u32, status: u16, returned: u64) -> Next {
     let record = &mut connection.record;
     record.tgid = caller.tgid;
     record.tid = caller.tid;
     record.fd = fd;
     record.answer_bytes = returned as u32;
-    finish::finish(connection, caller.task, End::Answer(status));
-    settle(connection);
-    if connection.reset == 1 {
-        // It was closed before this call returned: nothing else tells its end.
-        CONNECTIONS.remove(sock).ok();
+    // SAFETY: the connection's own field, which nobody writes.
+    let zero = unsafe { buffer::zero_at(&raw const connection.zero) };
+    // The verifier would follow what comes now once for every kind of status.
+    let status = status.wrapping_add(zero as u16);
+    let more = finish::finish(connection, caller.task, End::Answer(status));
+    if ends_http(&connection.record) {
+        connection.state = ConnectionState::Tunnel as u8;
+        return Next::Done;
     }
+    if more {
+        return leave(connection, UnderWay::Counted);
+    }
+    settle(connection);
+    Next::Done
+}
+
+/// Whether what follows an answer is no HTTP any more (RFC 9110 sections 9.3.6 and 15.2.2).
+#[inline(always)]
+fn ends_http(record: &RequestRecord) -> bool {
+    record.status == http1::SWITCHING || record.method == Method::Connect as u8 && record.status < 300
+}
+
+/// An answer while none is awaited: of a request that was read together with the last one, if of any.
+#[inline(always)]
+fn unpaired(connection: &mut Connection) -> Next {
+    if connection.extra == 1 {
+        return leave(connection, UnderWay::Answered);
+    }
+    count(Stat::UnpairedAnswer);
+    Next::Done
 }
 
 /// Whether a piece too short for a status line may begin one.
@@ -259,15 +345,15 @@ fn enter(connection: &mut Connection, caller: &Caller, method: Method) {
 
 /// Data on the request side while an answer is awaited: more of the head, the body, or already the next request.
 #[inline(always)]
-fn go_on(connection: &mut Connection, piece: Piece) {
+fn go_on(connection: &mut Connection, piece: Piece) -> Next {
     let Some(word) = first_word(piece) else {
-        return;
+        return Next::Done;
     };
     let len = piece.len.min(http1::METHOD_BYTES as u64);
     connection.ahead_len = 0;
     connection.asked_bytes = connection.asked_bytes.saturating_add(piece.len as u32);
     match http1::begin(word, len as usize) {
-        Begin::Request(_) if connection.expects_body == 0 => return give_up(connection),
+        Begin::Request(_) if connection.expects_body == 0 => return leave(connection, UnderWay::Waiting),
         Begin::Prefix => {
             // Taken up if the answer comes before more is read: then it was the next request. Else it was not.
             connection.ahead = word.to_le_bytes();
@@ -280,18 +366,7 @@ fn go_on(connection: &mut Connection, piece: Piece) {
     if connection.head_open == 1 {
         append(connection, piece);
     }
-}
-
-/// A request came before the answer to an earlier one.
-#[inline(always)]
-fn give_up(connection: &mut Connection) {
-    count(Stat::Requests);
-    count(Stat::Pipelined);
-    if connection.state == ConnectionState::Awaiting as u8 {
-        count(Stat::Pipelined);
-        connection.state = ConnectionState::GivenUp as u8;
-        connection.head_open = 0;
-    }
+    Next::Done
 }
 
 /// Adds a piece to a head that came in pieces, as far as there is room.

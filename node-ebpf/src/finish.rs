@@ -47,9 +47,10 @@ struct Finding {
     headers: head::Headers,
 }
 
-/// A request is over. Everything about it is in the connection's record, apart from how it ended.
+/// A request is over. Everything about it is in the connection's record, apart from how it ended. Returns whether another request was
+/// read together with it.
 #[inline(always)]
-pub(crate) fn finish(connection: &mut Connection, task: *mut Task, end: End) {
+pub(crate) fn finish(connection: &mut Connection, task: *mut Task, end: End) -> bool {
     // SAFETY: the helper has no preconditions.
     connection.record.end_ns = unsafe { bpf_ktime_get_ns() };
     connection.record.status = match end {
@@ -57,6 +58,26 @@ pub(crate) fn finish(connection: &mut Connection, task: *mut Task, end: End) {
         End::Aborted => 0,
     };
     let finding = find(connection);
+    judge(connection, task, end, &finding);
+    goes_on(connection, finding.headers.end)
+}
+
+/// Notes what lies behind the head. Returns whether it begins like a request.
+#[inline(always)]
+fn goes_on(connection: &mut Connection, end: usize) -> bool {
+    let record = &connection.record;
+    let len = record.head_len as usize;
+    let is_alone = end == len && record.read_bytes as usize == len;
+    connection.extra = u8::from(!is_alone);
+    if is_alone || end == 0 || end >= len || connection.expects_body == 1 {
+        return false;
+    }
+    !matches!(http1::begin(word(record, end), len - end), Begin::Other)
+}
+
+/// Counts the request, and sends it where user space has to see it.
+#[inline(always)]
+fn judge(connection: &mut Connection, task: *mut Task, end: End, finding: &Finding) {
     // Whether the body came whole, which makes it a request, only user space can say.
     let is_certain = matches!(end, End::Answer(_)) || connection.expects_body == 0;
     let record = &mut connection.record;
@@ -121,24 +142,27 @@ fn find(connection: &mut Connection) -> Finding {
     finding
 }
 
-/// What the header lines say. A head that has its `traceparent` where the connection's last one had it comes from the same client, and is
-/// not looked through again.
+/// What the header lines say. A head as long as the connection's last one, with its `traceparent` in the same place, comes from the same
+/// client, and is not looked through again.
 #[inline(always)]
 fn headers(connection: &mut Connection, end: usize, len: usize) -> head::Headers {
     let record = &connection.record;
     // SAFETY: the connection's own field, which nobody writes.
     let zero = || unsafe { buffer::zero_at(&raw const connection.zero) };
     let expected = end.wrapping_add(connection.parent_behind as usize).wrapping_add(zero());
-    if connection.parent_behind != 0 && head::is_parent_at(expected, |at| word(record, at)) {
+    let as_before = connection.parent_behind != 0 && connection.rest_bytes == len.wrapping_sub(end) as u32;
+    if as_before && head::is_parent_at(expected, |at| word(record, at)) {
         return head::Headers {
             flags: u32::from(connection.header_flags),
             parent_at: expected.wrapping_add(zero()),
+            end: len,
         };
     }
     let found = head::headers(end.wrapping_add(zero()), len, zero, |at| word(record, at));
     let parent_at = found.parent_at.wrapping_add(zero());
     connection.header_flags = found.flags as u8;
-    connection.parent_behind = if parent_at == 0 {
+    connection.rest_bytes = len.wrapping_sub(end) as u32;
+    connection.parent_behind = if parent_at == 0 || found.end != len {
         0
     } else {
         parent_at.wrapping_sub(end) as u32
@@ -191,7 +215,7 @@ fn byte(record: &RequestRecord, at: usize) -> u8 {
 
 /// Eight bytes from an offset; what lies behind the head belongs to the same map value.
 #[inline(always)]
-fn word(record: &RequestRecord, at: usize) -> u64 {
+pub(crate) fn word(record: &RequestRecord, at: usize) -> u64 {
     // SAFETY: offsets are masked to the head, and the connection's slack follows it.
     unsafe { buffer::word_at(record.head.as_ptr().add(buffer::within_head(at))) }
 }

@@ -6,7 +6,8 @@
 //!
 //! The way of a request: `sys_exit` → is the process observed? → which call, on which [`socket`]? → [`connection`], which
 //! pairs what was asked with what is answered → [`finish`], which counts it, decides whether it becomes a span, and sends what
-//! user space has to see. It recognises one shape only, counts what it gives up, and never guesses.
+//! user space has to see. It recognises one shape only and never guesses: of any other connection user space is told every
+//! transfer, by [`raw`].
 //!
 //! Built by `build.sh` for `bpfel-unknown-none`; the object is committed under `prebuilt/`.
 
@@ -29,6 +30,7 @@ mod connection;
 mod finish;
 mod maps;
 mod process;
+mod raw;
 mod registers;
 mod socket;
 mod socket_state;

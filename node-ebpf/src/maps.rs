@@ -2,17 +2,21 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
 };
 use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_DESCRIPTORS,
-    DEFAULT_MAX_TASKS, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey, RouteRows, Stat, Task,
-    sampling::Row,
+    DEFAULT_MAX_TASKS, DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey,
+    RouteRows, Stat, TASK_SLOTS, Task, sampling::Row,
 };
 
 /// The observed processes, by tgid.
 #[map]
 pub(crate) static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(DEFAULT_MAX_TASKS, 0);
+
+/// 1 where an observed process may have that [`task_slot`](shoalwatch_ebpf_common::task_slot).
+#[map]
+pub(crate) static SLOTS: Array<u32> = Array::with_max_entries(TASK_SLOTS, 0);
 
 /// What descriptors lead to, so that it need not be looked up in the kernel's structures each time. Only a memory: what is evicted is
 /// looked up again.
@@ -48,6 +52,14 @@ pub(crate) static COUNTERS: PerCpuHashMap<CounterKey, Counter> =
 /// Finished requests that become spans or are not counted here.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(DEFAULT_RING_BYTES, 0);
+
+/// The transfers of connections that are not paired here.
+#[map]
+pub(crate) static RAW: RingBuf = RingBuf::with_byte_size(DEFAULT_RAW_RING_BYTES, 0);
+
+/// What `sys_exit` goes on with: a program of its own, so that the verifier follows each of them alone.
+#[map]
+pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// News of processes.
 #[map]

@@ -7,10 +7,10 @@ use aya_ebpf::{
     macros::{raw_tracepoint, tracepoint},
     programs::{RawTracePointContext, TracePointContext},
 };
-use shoalwatch_ebpf_common::{ProcessKind, ProcessRecord, Stat, Task};
+use shoalwatch_ebpf_common::{ProcessKind, ProcessRecord, Stat, Task, task_slot};
 
 use crate::{
-    maps::{PROCESSES, TASKS},
+    maps::{PROCESSES, SLOTS, TASKS},
     stats::count,
 };
 
@@ -22,6 +22,13 @@ const CLONE_THREAD: u64 = 0x1_0000;
 static NEWTASK_PID_OFFSET: Global<u32> = Global::new(8);
 #[unsafe(no_mangle)]
 static NEWTASK_FLAGS_OFFSET: Global<u32> = Global::new(32);
+
+/// Whether a process may be among the observed ones: the question that every call of the machine is asked. A hash would cost three
+/// times as much.
+#[inline(always)]
+pub(crate) fn may_be_observed(tgid: u32) -> bool {
+    SLOTS.get(task_slot(tgid)).is_some_and(|taken| *taken != 0)
+}
 
 /// Any process runs a new program.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
@@ -59,6 +66,10 @@ fn process_fork(ctx: TracePointContext) -> u32 {
     };
     if TASKS.insert(child, task, 0).is_err() {
         count(Stat::TasksFull);
+    }
+    if let Some(taken) = SLOTS.get_ptr_mut(task_slot(child)) {
+        // SAFETY: the map gave the pointer. Others write the same.
+        unsafe { *taken = 1 };
     }
     report(ProcessKind::Fork, child, parent);
     0

@@ -1,15 +1,12 @@
 //! The registers that a system call leaves behind (x86-64).
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
-
-/// Where the slice that is read begins in the kernel's `pt_regs`.
-const FIRST_OFFSET: usize = 56;
 /// `cs` of a task in 32-bit mode, whose system calls have other numbers and layouts.
 const USER32_CS: u64 = 0x23;
 
-/// Bytes 56 to 144 of `pt_regs`, in its order.
+/// The kernel's `struct pt_regs`, whose layout programs in user space rely on (`asm/ptrace.h`): it does not change.
 #[repr(C)]
 pub(crate) struct Registers {
+    _callee_saved: [u64; 7],
     /// Fourth argument.
     pub(crate) r10: u64,
     _r9: u64,
@@ -28,16 +25,9 @@ pub(crate) struct Registers {
     cs: u64,
 }
 
-const _: () = assert!(size_of::<Registers>() == 144 - FIRST_OFFSET);
+const _: () = assert!(core::mem::offset_of!(Registers, number) == 120 && core::mem::offset_of!(Registers, cs) == 136);
 
 impl Registers {
-    /// Reads them from the tracepoint's first argument.
-    #[inline(always)]
-    pub(crate) fn read(pt_regs: *const u64) -> Option<Self> {
-        // SAFETY: the helper checks the address and fails on one that cannot be read.
-        unsafe { bpf_probe_read_kernel(pt_regs.wrapping_byte_add(FIRST_OFFSET).cast::<Self>()) }.ok()
-    }
-
     /// Whether the task runs 32-bit code.
     #[inline(always)]
     pub(crate) fn is_32bit(&self) -> bool {

@@ -67,14 +67,13 @@ impl Socket {
         let key = descriptor_key(caller.tgid, generation(caller.task), fd)?;
         // SAFETY: the value is copied at once.
         let known = unsafe { DESCRIPTORS.get(key) }.copied();
-        let sock = match known {
-            Some(sock) => sock,
-            None => {
-                let sock = resolve(fd).map_or(0, |(_, sock)| sock);
-                // What finds no room is resolved again.
-                DESCRIPTORS.insert(key, sock, 0).ok();
-                sock
-            }
+        let sock = if let Some(sock) = known {
+            sock
+        } else {
+            let sock = resolve(fd).map_or(0, |(_, sock)| sock);
+            // What finds no room is resolved again.
+            DESCRIPTORS.insert(key, sock, 0).ok();
+            sock
         };
         (sock != 0).then_some(Self { sock, fd })
     }

@@ -1,15 +1,16 @@
 //! The end of a connection, as the kernel's TCP tells it.
 //!
-//! A connection that the process itself closes without having answered ends its request as aborted, at once. One that the peer
-//! resets may have been answered a moment before, in a call that did not return yet: it is only marked. The call's return settles
-//! it, or the next connection at the same address, or the worker's sweep.
+//! A server that closes a connection without having answered ends its request as aborted, at once. One whose peer resets it may have
+//! answered a moment before, in a call that did not return yet: user space is told of the request, waits for the answer, and then
+//! decides. A client that closes its end for writing may still read the answer, so only the connection's end is its end.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use shoalwatch_ebpf_common::{Connection, ConnectionState, Stat};
+use shoalwatch_ebpf_common::{Connection, ConnectionState, Role, Stat, UnderWay};
 
 use crate::{
     finish::{self, End},
     maps::{CONNECTIONS, TASKS},
+    raw,
     stats::count,
 };
 
@@ -39,33 +40,47 @@ fn change(sock: u64, new: u32) {
     };
     // SAFETY: the map gave the pointer and it lives as long as the program runs.
     let connection = unsafe { &mut *connection };
-    let awaiting = connection.state == ConnectionState::Awaiting as u8;
-    if awaiting && new == state::CLOSE {
-        connection.reset = 1;
-        return count(Stat::Reset);
+    let closes = matches!(new, state::FIN_WAIT1 | state::LAST_ACK);
+    if closes && connection.record.role == Role::Client as u8 {
+        return;
     }
-    if awaiting {
-        abort(connection);
+    let reset = new == state::CLOSE;
+    if connection.state == ConnectionState::Awaiting as u8 {
+        end_awaiting(connection, sock, reset);
+    } else if connection.opened_ns != 0 {
+        raw::close(connection, sock, reset);
     }
-    if new == state::ESTABLISHED || new == state::CLOSE {
-        // Another program may have been faster: then there is nothing to remove.
-        CONNECTIONS.remove(sock).ok();
+    // Another program may have been faster: then there is nothing to remove.
+    CONNECTIONS.remove(sock).ok();
+}
+
+/// A reset is left to user space, unless it cannot be told.
+#[inline(always)]
+fn end_awaiting(connection: &mut Connection, sock: u64, reset: bool) {
+    if reset {
+        count(Stat::Reset);
+        if raw::ended(connection, sock, UnderWay::Waiting, true) {
+            return;
+        }
+    }
+    if abort(connection) {
+        // Another request was read together with it.
+        raw::ended(connection, sock, UnderWay::Counted, false);
     }
 }
 
-/// The request under way never gets an answer. One whose head was not even whole was none.
+/// The request under way never gets an answer. One whose head was not even whole was none. Returns whether there is another one.
 #[inline(always)]
-fn abort(connection: &mut Connection) {
-    connection.state = ConnectionState::Idle as u8;
+fn abort(connection: &mut Connection) -> bool {
     if connection.expects_body == 0 && connection.head_open == 1 {
-        return;
+        return false;
     }
     let Some(task) = TASKS.get_ptr_mut(connection.record.tgid) else {
-        return;
+        return false;
     };
     connection.record.tid = connection.record.tgid;
     connection.record.fd = 0;
     connection.record.answer_bytes = connection.asked_bytes;
     count(Stat::Aborted);
-    finish::finish(connection, task, End::Aborted);
+    finish::finish(connection, task, End::Aborted)
 }

@@ -1,12 +1,16 @@
 //! The tracer's one hook: every return of every system call.
+//!
+//! A raw tracepoint whose arguments' types the verifier knows (`tp_btf`): the registers are read where they lie, without a helper, which
+//! would cost as much as all the rest of a call that does not matter.
 
-use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext};
 use shoalwatch_ebpf_common::Stat;
 
 use crate::{
     buffer::Buffer,
-    connection::{self, Caller, Direction},
-    maps::TASKS,
+    connection::{self, Caller, Direction, Next, Transfer},
+    maps::{NEXT, TASKS},
+    process, raw,
     registers::Registers,
     socket,
     stats::count,
@@ -105,43 +109,57 @@ const fn directions() -> [u8; CALLS] {
 const MSG_PEEK: u64 = 2;
 
 /// `TP_PROTO(struct pt_regs *regs, long ret)`
-#[raw_tracepoint(tracepoint = "sys_exit")]
+#[btf_tracepoint(function = "sys_exit")]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
-fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    observe(ctx.arg(0), ctx.arg(1));
+fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    if observe(&ctx, connection::follow) == Some(Next::Raw) {
+        // SAFETY: nothing here is dropped late; where the call fails the transfer is not told, which the next one of its connection is
+        // told of.
+        unsafe { NEXT.tail_call(&ctx, 0) };
+    }
     0
 }
 
-/// From the cheapest question to the dearest: most calls of a machine end at the first.
+/// What `sys_exit` goes on with for a connection that is not paired here.
+#[btf_tracepoint(function = "sys_exit")]
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+fn raw_transfer(ctx: BtfTracePointContext) -> i32 {
+    observe(&ctx, raw::tell);
+    0
+}
+
+/// From the cheapest question to the dearest: most calls of a machine end at the first. `follow` gets the transfers.
 #[inline(always)]
-fn observe(pt_regs: *const u64, returned: i64) {
+fn observe<T>(ctx: &BtfTracePointContext, follow: impl FnOnce(&Caller, &Transfer) -> T) -> Option<T> {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
-    let Some(task) = TASKS.get_ptr_mut(tgid) else {
-        return;
-    };
-    if returned < 0 {
-        return;
+    let returned: i64 = ctx.arg(1);
+    if returned < 0 || !process::may_be_observed(tgid) {
+        return None;
     }
-    let Some(registers) = Registers::read(pt_regs) else {
-        return count(Stat::ReadFailed);
-    };
+    let task = TASKS.get_ptr_mut(tgid)?;
+    let registers: *const Registers = ctx.arg(0);
+    // SAFETY: the verifier knows the argument's type, and the kernel survives a bad address in such a load.
+    let registers = unsafe { &*registers };
     if registers.is_32bit() {
-        return count(Stat::Task32Bit);
+        count(Stat::Task32Bit);
+        return None;
     }
     let caller = Caller {
         tgid,
         tid: pid_tgid as u32,
         task,
     };
-    dispatch(&caller, &registers, returned.cast_unsigned());
+    let transfer = dispatch(&caller, registers, returned.cast_unsigned())?;
+    Some(follow(&caller, &transfer))
 }
 
+/// What the call transferred; none where it transferred nothing that matters.
 #[inline(always)]
-fn dispatch(caller: &Caller, registers: &Registers, returned: u64) {
+fn dispatch(caller: &Caller, registers: &Registers, returned: u64) -> Option<Transfer> {
     let number = registers.number as usize;
     if number >= CALLS {
-        return;
+        return None;
     }
     let (address, length) = (registers.rsi, registers.rdx);
     let buffer = match LAYOUTS[number] {
@@ -153,13 +171,24 @@ fn dispatch(caller: &Caller, registers: &Registers, returned: u64) {
         },
         layout::MESSAGE => Buffer::Message { address },
         layout::MESSAGE_FLAGS if registers.rdx & MSG_PEEK == 0 => Buffer::Message { address },
-        layout::CLOSES => return socket::forget(caller, registers.rdi as u32),
-        layout::OPENS => return socket::forget(caller, returned as u32),
-        layout::CHANGES_MANY => return socket::forget_all(caller.task),
-        _ => return,
+        layout::CLOSES => {
+            socket::forget(caller, registers.rdi as u32);
+            return None;
+        }
+        layout::OPENS => {
+            socket::forget(caller, returned as u32);
+            return None;
+        }
+        layout::CHANGES_MANY => {
+            socket::forget_all(caller.task);
+            return None;
+        }
+        _ => return None,
     };
-    if returned == 0 {
-        return;
-    }
-    connection::transfer(caller, registers.rdi as u32, buffer, returned, DIRECTIONS[number]);
+    (returned > 0).then_some(Transfer {
+        fd: registers.rdi as u32,
+        buffer,
+        returned,
+        direction: DIRECTIONS[number],
+    })
 }

@@ -54,7 +54,7 @@ counters! {
         RawOpen ["kind" = "open"],
         RawSegment ["kind" = "segment"],
         RawClose ["kind" = "close"],
-        RawReset ["kind" = "reset"],
+        RawEnded ["kind" = "ended"],
         RawOrphan ["kind" = "orphan"],
     }
     "shoalwatch_raw_connections_total", "Connections that the kernel does not pair by itself, by what became of them here" => {

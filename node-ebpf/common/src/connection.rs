@@ -17,9 +17,13 @@ pub enum ConnectionState {
     Beginning = 1,
     /// A request was read, its answer was not written yet.
     Awaiting = 2,
-    /// A request was read before the answer to an earlier one: from here on nobody knows which answer is whose. Until the
-    /// connection is closed its requests and answers are counted and not paired.
-    GivenUp = 3,
+    /// The connection leaves the fast path: from here on user space is told of every transfer.
+    Raw = 3,
+    /// It was [`Raw`](Self::Raw) and its ring had no room once. Until the connection is closed its requests are counted and not
+    /// paired.
+    GivenUp = 4,
+    /// What is transferred is no HTTP any more: behind an answer 101, or 2xx to CONNECT.
+    Tunnel = 5,
 }
 
 /// The value of the map `CONNECTIONS`. All zero is an idle connection of a server.
@@ -36,20 +40,26 @@ pub struct Connection {
     pub ahead_len: u8,
     /// 1 for a connection whose end the kernel does not tell: a Unix socket.
     pub local: u8,
-    /// 1 when the peer reset the connection while its answer was awaited: the process may have written it just before.
-    pub reset: u8,
+    /// Of a raw connection: where its request stood when it became one, an [`UnderWay`](crate::UnderWay).
+    pub under_way: u8,
     /// What the header lines of the last request that was looked through said; see [`head::Headers`](crate::head::Headers).
     pub header_flags: u8,
-    /// Always 0: there is no implicit padding.
-    pub reserved: u8,
+    /// 1 where more than its head was read of the last request: a body, or another request.
+    pub extra: u8,
     /// The first bytes of what may be the next request, read before the current one was seen answered.
     pub ahead: [u8; 8],
     /// When `ahead` was read.
     pub ahead_ns: u64,
+    /// Of a raw connection: when user space was first told of it; 0: not yet.
+    pub opened_ns: u64,
     /// Bytes of the current request so far, its body included.
     pub asked_bytes: u32,
-    /// How far behind the target the `traceparent` of that request lay; 0: there was none.
+    /// How far behind the target the `traceparent` of the last request that was looked through lay; 0: there was none.
     pub parent_behind: u32,
+    /// How far behind the target that request ended.
+    pub rest_bytes: u32,
+    /// Always 0: there is no implicit padding.
+    pub reserved: u32,
     /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
     pub zero: u64,
     /// The current request, sent as it lies here.
@@ -66,13 +76,16 @@ impl Connection {
         expects_body: 0,
         ahead_len: 0,
         local: 0,
-        reset: 0,
+        under_way: 0,
         header_flags: 0,
-        reserved: 0,
+        extra: 0,
         ahead: [0; 8],
         ahead_ns: 0,
+        opened_ns: 0,
         asked_bytes: 0,
         parent_behind: 0,
+        rest_bytes: 0,
+        reserved: 0,
         zero: 0,
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],
@@ -81,8 +94,8 @@ impl Connection {
 
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Connection>() == 40 + size_of::<RequestRecord>() + APPEND_BYTES);
-    assert!(offset_of!(Connection, record) == 40);
+    assert!(size_of::<Connection>() == 56 + size_of::<RequestRecord>() + APPEND_BYTES);
+    assert!(offset_of!(Connection, record) == 56);
     // The kernel side reads the head's first bytes as one word.
     assert!((offset_of!(Connection, record) + RequestRecord::HEADER_BYTES).is_multiple_of(8));
     assert!(offset_of!(Connection, slack) == offset_of!(Connection, record) + size_of::<RequestRecord>());

@@ -12,7 +12,7 @@ pub const SCRAPE: u32 = 2;
 /// Something that only user space reads: a `tracestate`, a second `traceparent`, one of another version.
 pub const ASK: u32 = 4;
 
-/// Header lines that are looked at; a head with more is read in user space.
+/// Header lines that are looked at, each with its name and no more words than it has; a head with more is read in user space.
 const MAX_LINES: usize = 32;
 /// Mark for heads with more lines.
 const TOO_MANY: usize = 2;
@@ -37,6 +37,8 @@ pub struct Headers {
     pub flags: u32,
     /// Where the value of `traceparent` begins; 0: there is none.
     pub parent_at: usize,
+    /// Where the head ends, behind its empty line; 0: not within what is kept of it.
+    pub end: usize,
 }
 
 /// The caller's trace.
@@ -63,6 +65,7 @@ struct Lines {
     parents: usize,
     state: usize,
     agent: usize,
+    end: usize,
 }
 
 /// Reads the header lines of a head of `len` bytes whose request line's target ends at `from`. `word` gives the eight bytes at an
@@ -89,6 +92,7 @@ pub fn headers(from: usize, len: usize, zero: impl Fn() -> usize, word: impl Fn(
     Headers {
         flags,
         parent_at: if has_parent { lines.parent + 12 } else { 0 },
+        end: if lines.end > len { 0 } else { lines.end },
     }
 }
 
@@ -99,24 +103,24 @@ fn find(from: usize, len: usize, zero: impl Fn() -> usize, word: &impl Fn(usize)
         parents: zero(),
         state: zero(),
         agent: zero(),
+        end: zero(),
     };
-    let mut at = from.wrapping_add(zero());
-    for _ in 0..MAX_LINES {
-        let Some(end) = line_end(at, len, word) else {
-            return lines;
-        };
-        // Not where in the head, as far as the verifier knows: it would follow every place apart from the others.
-        at = end.wrapping_add(1).wrapping_add(zero());
-        if at.wrapping_add(12) > len {
+    let mut at = from;
+    // One loop for words and lines: within a second one the verifier would follow every line's every word on its own.
+    for _ in 0..HEAD_BYTES / 8 + MAX_LINES {
+        // Not where in the head, as far as the verifier knows, for the same reason; and no copy may be known to be one.
+        at = at.wrapping_add(zero());
+        if at >= len {
             return lines;
         }
+        let ends = line_ends(word(at));
+        if ends == 0 {
+            at = at.wrapping_add(8);
+            continue;
+        }
+        at = at.wrapping_add(first_byte(ends) + 1).wrapping_add(zero());
         let name = word(at);
-        // The empty line ends the head.
-        if matches!(name as u8, b'\r' | b'\n') {
-            return lines;
-        }
-        // For the same reason no copy may be known to be one.
-        match name | FOLD {
+        match name | FOLD | beyond(at.wrapping_add(12), len) {
             TRACEPAR => {
                 lines.parent = at.wrapping_add(zero());
                 lines.parents += 1;
@@ -125,25 +129,36 @@ fn find(from: usize, len: usize, zero: impl Fn() -> usize, word: &impl Fn(usize)
             USER_AGE => lines.agent = at.wrapping_add(zero()),
             _ => {}
         }
+        let blank = empty_line(name);
+        if blank != 0 {
+            lines.end = at.wrapping_add(blank);
+            return lines;
+        }
     }
     lines.parents = TOO_MANY;
     lines
 }
 
-/// Where the line that `at` lies in ends.
+/// Bytes of the empty line that a word begins with; 0: with none. It ends the head.
 #[inline(always)]
-fn line_end(at: usize, len: usize, word: &impl Fn(usize) -> u64) -> Option<usize> {
-    for index in 0..HEAD_BYTES / 8 {
-        let next = at.wrapping_add(index * 8);
-        if next >= len {
-            return None;
-        }
-        let ends = line_ends(word(next));
-        if ends != 0 {
-            return Some(next.wrapping_add(first_byte(ends)));
-        }
+const fn empty_line(word: u64) -> usize {
+    if word as u8 == b'\n' {
+        1
+    } else if word & mask(2) == word_of(b"\r\n") {
+        2
+    } else {
+        0
     }
-    None
+}
+
+/// All bits where `at` lies behind `len`, else none. By arithmetic: a branch would double what the verifier has to follow.
+#[inline(always)]
+const fn beyond(at: usize, len: usize) -> u64 {
+    (len as u64)
+        .wrapping_sub(at as u64)
+        .cast_signed()
+        .wrapping_shr(u64::BITS - 1)
+        .cast_unsigned()
 }
 
 /// Who asks, by the first [`AGENT_BYTES`] of a `User-Agent`: `kube-proxy` and `PrometheusOperator` are others.
@@ -280,6 +295,21 @@ mod tests {
         let head = head(&std::format!("X-traceparent: {PARENT}\r\nTraceparent: {PARENT}\r\n"));
         let places = (13..head.len()).filter(|at| is_parent_at(*at, |at| word_at(head.as_bytes(), at)));
         assert!(places.eq([read(&head).0.parent_at]));
+    }
+
+    #[test]
+    fn the_end_of_the_head_is_where_its_empty_line_ends() {
+        for lines in ["", "A: 1\r\n", "Accept: text/html\r\nA:\r\n"] {
+            let whole = head(lines);
+            assert_eq!(read(&whole).0.end, whole.len(), "{whole}");
+            assert_eq!(
+                read(&std::format!("{whole}GET /next HTTP/1.1\r\n\r\n")).0.end,
+                whole.len()
+            );
+            assert_eq!(read(&whole[..whole.len() - 1]).0.end, 0);
+            assert_eq!(read(&whole[..whole.len() - 2]).0.end, 0);
+        }
+        assert_eq!(read("GET / HTTP/1.1\nA: 1\n\nbody").0.end, 22);
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub const METHOD_BYTES: usize = 8;
 /// Bytes of a status line up to its code: what [`answer`] looks at.
 pub const STATUS_BYTES: usize = 12;
 
+/// `101 Switching Protocols`: what follows is no HTTP.
+pub const SWITCHING: u16 = 101;
+
 /// What follows a request's target, as far as its version's last digit.
 pub const VERSION_WORD: u64 = word_of(b"HTTP/1.");
 
@@ -77,9 +80,9 @@ pub enum Begin {
 /// What the first bytes of a write are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// A status line with this final code, 200 to 999.
+    /// A status line with this final code: 200 to 999, or 101, behind which there is no HTTP.
     Final(u16),
-    /// A status line with a code below 200: another one will follow.
+    /// A status line with another code below 200: one more will follow.
     Interim,
     /// Anything else.
     Other,
@@ -141,7 +144,7 @@ pub const fn answer(word: u64, next: u32) -> Answer {
         return Answer::Other;
     }
     match digit(hundreds) * 100 + digit(tens) * 10 + digit(ones) {
-        status @ 200.. => Answer::Final(status),
+        status @ (SWITCHING | 200..) => Answer::Final(status),
         100..200 => Answer::Interim,
         _ => Answer::Other,
     }
@@ -237,11 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn a_status_line_is_final_from_200_on() {
+    fn a_status_line_is_final_from_200_on_and_where_it_ends_http() {
         assert_eq!(answer_of(b"HTTP/1.1 200"), Answer::Final(200));
         assert_eq!(answer_of(b"HTTP/1.0 503"), Answer::Final(503));
         assert_eq!(answer_of(b"HTTP/1.1 999"), Answer::Final(999));
         assert_eq!(answer_of(b"HTTP/1.1 100"), Answer::Interim);
+        assert_eq!(answer_of(b"HTTP/1.1 101"), Answer::Final(101));
         assert_eq!(answer_of(b"HTTP/1.1 199"), Answer::Interim);
         assert_eq!(answer_of(b"HTTP/1.1 099"), Answer::Other);
         assert_eq!(answer_of(b"HTTP/2.0 200"), Answer::Other);

@@ -42,12 +42,14 @@ pub use process::{ProcessKind, ProcessRecord};
 pub use raw::{MAX_RAW_RECORDS, RAW_BYTES, RawKind, RawRecord, UnderWay};
 pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};
 pub use stat::Stat;
-pub use task::{NO_SPANS, ROUTES_FULL, Task, descriptor_key};
+pub use task::{NO_SPANS, ROUTES_FULL, TASK_SLOTS, Task, descriptor_key, task_slot};
 
 /// Names of the maps, as the loader finds them in the object.
 pub mod maps {
     /// Hash map: process id (tgid) → [`Task`](crate::Task). Only tasks listed here are observed.
     pub const TASKS: &str = "TASKS";
+    /// Array: 1 where a task listed in [`TASKS`] may have that [`task_slot`](crate::task_slot).
+    pub const SLOTS: &str = "SLOTS";
     /// LRU hash map: [`descriptor_key`](crate::descriptor_key) → address of the socket's `struct sock`, 0 for what is no socket.
     pub const DESCRIPTORS: &str = "DESCRIPTORS";
     /// Hash map: address of the kernel's `struct sock` → [`Connection`](crate::Connection).
@@ -77,9 +79,9 @@ pub mod maps {
 
 /// Names of the programs, as the loader finds them in the object.
 pub mod programs {
-    /// Raw tracepoint `sys_exit`: requests and answers.
+    /// Raw tracepoint `sys_exit`, its arguments typed: requests and answers.
     pub const SYS_EXIT: &str = "sys_exit";
-    /// Raw tracepoint `sys_exit`, called by that program only: tells the transfers of a connection that is not paired in the kernel.
+    /// The same tracepoint, called by that program only: tells the transfers of a connection that is not paired in the kernel.
     pub const RAW_TRANSFER: &str = "raw_transfer";
     /// Raw tracepoint `sched_process_exec`: a process runs a new program.
     pub const PROCESS_EXEC: &str = "process_exec";

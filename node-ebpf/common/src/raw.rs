@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   fast path gives up ──▶ Open: the request under way ──▶ Segment, Segment, … ──▶ Close
-//!   peer resets while an answer is awaited ──▶ Reset: the request under way; an Orphan may follow
+//!   ends on the fast path, unanswered ──▶ Ended: the request under way; an Orphan may follow
 //! ```
 //! A connection is known by the address of its `struct sock` and the time it was opened: the kernel uses addresses again.
 
@@ -23,10 +23,10 @@ pub enum RawKind {
     Segment = 2,
     /// The connection ended.
     Close = 3,
-    /// The peer reset a connection that the fast path followed, while an answer was awaited: [`RawKind::Open`] and
-    /// [`RawKind::Close`] in one. The process may have written the answer a moment before; then it comes as an
+    /// A connection that the fast path followed ended while an answer was awaited: [`RawKind::Open`] and [`RawKind::Close`] in one.
+    /// Where the peer reset it, the process may have written the answer a moment before; then it comes as an
     /// [`RawKind::Orphan`].
-    Reset = 4,
+    Ended = 4,
     /// An answer on a connection of which nothing is known, in the form of a [`RawKind::Segment`]; `opened_ns` is 0.
     Orphan = 5,
 }
@@ -54,7 +54,8 @@ pub struct RawRecord {
     pub sock: u64,
     /// When the connection was opened in this ring, on `CLOCK_MONOTONIC`, in nanoseconds.
     pub opened_ns: u64,
-    /// How many bytes of the connection this record stands for; more than `captured`: the rest was not kept.
+    /// How many bytes of the connection this record stands for; more than `captured`: the rest was not kept. Of a close: more than 0
+    /// where not every transfer was told.
     pub total_len: u32,
     /// The process, in the initial pid namespace; of a close: the one that made the last request.
     pub tgid: u32,
@@ -70,7 +71,7 @@ pub struct RawRecord {
     pub captured: u16,
     /// A [`RawKind`].
     pub kind: u8,
-    /// Of a segment: 1 for an answer, 0 for a request. Of a close: 1 where the peer reset the connection.
+    /// Of a segment: 1 for an answer, 0 for a request. Of an end: 1 where the peer reset the connection.
     pub mark: u8,
     /// Of an opening: an [`UnderWay`].
     pub under_way: u8,

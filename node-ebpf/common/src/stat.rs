@@ -12,11 +12,10 @@ pub enum Stat {
     RingFull = 2,
     /// Answers without a request that the fast path follows: asked before the worker looked, given up, or garbage.
     UnpairedAnswer = 3,
-    /// Requests given up because one was read before the answer to an earlier one: both, and all that follow on that
-    /// connection.
-    Pipelined = 4,
-    /// Requests given up because the answer's status line came in pieces.
-    ShortAnswer = 5,
+    /// Requests on connections that user space could not be told of, because the ring of transfers was full: from then on.
+    GivenUp = 4,
+    /// Connections that left the fast path: user space was told of all their transfers.
+    Raw = 5,
     /// Reads of the observed process's memory that failed.
     ReadFailed = 6,
     /// Connections that found no room in the map.
@@ -49,17 +48,19 @@ pub enum Stat {
     SpanLost = 20,
     /// Requests that were counted among all other routes because the ring had no room for their own.
     RouteLost = 21,
+    /// Transfers that found no room in their ring.
+    RawFull = 22,
 }
 
 impl Stat {
     /// All counters, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Requests,
         Self::Events,
         Self::RingFull,
         Self::UnpairedAnswer,
-        Self::Pipelined,
-        Self::ShortAnswer,
+        Self::GivenUp,
+        Self::Raw,
         Self::ReadFailed,
         Self::MapFull,
         Self::Task32Bit,
@@ -76,6 +77,7 @@ impl Stat {
         Self::Aborted,
         Self::SpanLost,
         Self::RouteLost,
+        Self::RawFull,
     ];
     /// How many counters there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -95,8 +97,8 @@ impl Stat {
             Self::Events => "events",
             Self::RingFull => "ring_full",
             Self::UnpairedAnswer => "unpaired_answer",
-            Self::Pipelined => "pipelined",
-            Self::ShortAnswer => "short_answer",
+            Self::GivenUp => "given_up",
+            Self::Raw => "raw",
             Self::ReadFailed => "read_failed",
             Self::MapFull => "map_full",
             Self::Task32Bit => "task_32bit",
@@ -113,6 +115,7 @@ impl Stat {
             Self::Aborted => "aborted",
             Self::SpanLost => "span_lost",
             Self::RouteLost => "route_lost",
+            Self::RawFull => "raw_full",
         }
     }
 }

@@ -21,6 +21,16 @@ pub struct Task {
     pub lost: u64,
 }
 
+/// Entries of the map `SLOTS`.
+pub const TASK_SLOTS: u32 = 1 << 14;
+
+/// The entry of a process, which it may share with others.
+#[inline(always)]
+#[must_use]
+pub const fn task_slot(tgid: u32) -> u32 {
+    tgid % TASK_SLOTS
+}
+
 /// The key of the map `DESCRIPTORS`: process, generation and descriptor. None for numbers that no usual process has.
 #[inline(always)]
 #[must_use]

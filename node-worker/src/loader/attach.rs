@@ -1,9 +1,9 @@
 //! Puts the object into the kernel and its programs to their hooks.
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Btf, Ebpf, EbpfLoader,
     maps::{Map, ProgramArray},
-    programs::{ProgramError, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, TracePoint},
 };
 use shoalwatch_ebpf_common::{globals, maps, programs};
 
@@ -59,8 +59,8 @@ const RAW_TRANSFER: u32 = 0;
 
 /// Loads the program that `sys_exit` goes on with for connections that are not paired in the kernel, and says where it is. To be called
 /// before `sys_exit` runs. The array stays in the object: the kernel empties it when its last descriptor is closed.
-pub(super) fn connect_raw_transfer(object: &mut Ebpf) -> Result<(), LoadError> {
-    let program = load_raw_tracepoint(object, programs::RAW_TRANSFER)?;
+pub(super) fn connect_raw_transfer(object: &mut Ebpf, types: &Btf) -> Result<(), LoadError> {
+    let program = load_sys_exit(object, programs::RAW_TRANSFER, types)?;
     let of_object = |error| LoadError::Object(Box::new(error));
     let fd = program.fd().map_err(of_object)?;
     let fd = fd
@@ -73,21 +73,27 @@ pub(super) fn connect_raw_transfer(object: &mut Ebpf) -> Result<(), LoadError> {
     next.set(RAW_TRANSFER, &fd, 0).map_err(LoadError::from_map)
 }
 
-fn load_raw_tracepoint<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut RawTracePoint, LoadError> {
-    let program: &mut RawTracePoint = object
+fn load_sys_exit<'a>(
+    object: &'a mut Ebpf,
+    name: &'static str,
+    types: &Btf,
+) -> Result<&'a mut BtfTracePoint, LoadError> {
+    let program: &mut BtfTracePoint = object
         .program_mut(name)
         .ok_or(LoadError::Missing { name })?
         .try_into()
         .map_err(|error: ProgramError| LoadError::Object(Box::new(error)))?;
-    program.load().map_err(|error| LoadError::from_program(name, error))?;
+    program
+        .load("sys_exit", types)
+        .map_err(|error| LoadError::from_program(name, error))?;
     Ok(program)
 }
 
 /// The program without which nothing is observed.
-pub(super) fn attach_sys_exit(object: &mut Ebpf) -> Result<(), LoadError> {
+pub(super) fn attach_sys_exit(object: &mut Ebpf, types: &Btf) -> Result<(), LoadError> {
     const PROGRAM: &str = programs::SYS_EXIT;
-    let program = load_raw_tracepoint(object, PROGRAM)?;
-    program.attach("sys_exit").map_err(|source| LoadError::Attach {
+    let program = load_sys_exit(object, PROGRAM, types)?;
+    program.attach().map_err(|source| LoadError::Attach {
         program: PROGRAM,
         source,
     })?;

@@ -21,6 +21,9 @@ pub enum TypesError {
     /// The file is not what it should be.
     #[error("{VMLINUX} is not BTF that this worker understands: report the kernel's release")]
     Malformed,
+    /// The loader does not understand it.
+    #[error("{VMLINUX} is not BTF that the loader understands: report the kernel's release")]
+    Unusable(#[source] aya::BtfError),
     /// The kernel's structures changed beyond what was foreseen.
     #[error("the kernel's type information has no {structure}.{field} where it should be: report the kernel's release")]
     Field {

@@ -3,19 +3,20 @@
 use std::fmt;
 
 use aya::{
-    Ebpf,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    Btf, Ebpf,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_TASKS,
     DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, ProcessEvent, RawEvent, RequestEvent, Stat, Task, maps,
+    task_slot,
 };
 
 use super::{
     attach,
     error::{Degraded, LoadError, ProbeError, os_error},
     host,
-    kernel_types::SocketOffsets,
+    kernel_types::{SocketOffsets, TypesError},
     price::Price,
     stats::{Fullness, Stats, Usage},
     tables::Tables,
@@ -78,6 +79,7 @@ impl LoaderOptions {
 /// Programs in the kernel, and the worker's end of their maps. Dropping it detaches everything.
 pub struct Probes {
     tasks: HashMap<MapData, u32, Task>,
+    slots: Array<MapData, u32>,
     connections: HashMap<MapData, u64, Connection>,
     events: RingBuf<MapData>,
     raw: RingBuf<MapData>,
@@ -109,12 +111,15 @@ impl Probes {
         let newtask = NewtaskOffsets::read();
         let sockets = SocketOffsets::read()?;
         let mut object = attach::load_object(options, newtask.as_ref().ok().copied(), &sockets)?;
-        attach::connect_raw_transfer(&mut object)?;
-        attach::attach_sys_exit(&mut object)?;
+        let types = Btf::from_sys_fs().map_err(TypesError::Unusable)?;
+        attach::connect_raw_transfer(&mut object, &types)?;
+        attach::attach_sys_exit(&mut object, &types)?;
+        drop(types);
         let mut degraded = attach::attach_others(&mut object, newtask);
         degraded.extend(host::check_pid_namespace());
         Ok(Self {
             tasks: attach::take_map(&mut object, maps::TASKS)?,
+            slots: attach::take_map(&mut object, maps::SLOTS)?,
             connections: attach::take_map(&mut object, maps::CONNECTIONS)?,
             events: attach::take_map(&mut object, maps::EVENTS)?,
             raw: attach::take_map(&mut object, maps::RAW)?,
@@ -149,7 +154,8 @@ impl Probes {
         };
         self.tasks
             .insert(tgid, task, 0)
-            .map_err(|source| full_or_refused(source, maps::TASKS, self.options.max_tasks, "max_tasks"))
+            .map_err(|source| full_or_refused(source, maps::TASKS, self.options.max_tasks, "max_tasks"))?;
+        self.set_slot(tgid, true)
     }
 
     /// Forgets a process. Returns how many of its finished requests were lost; 0 for an unknown one. Its connections are forgotten
@@ -157,7 +163,22 @@ impl Probes {
     pub fn deselect(&mut self, tgid: u32) -> Result<u64, ProbeError> {
         let lost = self.lost(tgid);
         ignore_absent(maps::TASKS, self.tasks.remove(&tgid))?;
+        self.set_slot(tgid, false)?;
+        // After it: the kernel may have added a child that shares the slot before it was emptied, and those added later set it anew.
+        let shares = |other: &u32| task_slot(*other) == task_slot(tgid);
+        if self.tasks.keys().filter_map(Result::ok).any(|other| shares(&other)) {
+            self.set_slot(tgid, true)?;
+        }
         Ok(lost)
+    }
+
+    fn set_slot(&mut self, tgid: u32, taken: bool) -> Result<(), ProbeError> {
+        self.slots
+            .set(task_slot(tgid), u32::from(taken), 0)
+            .map_err(|source| ProbeError::Map {
+                map: maps::SLOTS,
+                source,
+            })
     }
 
     /// Hands over every counter, summed over all CPUs. They are cumulative.

@@ -217,8 +217,8 @@ const fn is_loss(stat: Stat) -> bool {
         stat,
         Stat::RingFull
             | Stat::UnpairedAnswer
-            | Stat::Pipelined
-            | Stat::ShortAnswer
+            | Stat::GivenUp
+            | Stat::RawFull
             | Stat::ReadFailed
             | Stat::MapFull
             | Stat::Task32Bit

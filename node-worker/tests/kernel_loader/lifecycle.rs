@@ -179,3 +179,14 @@ fn read32() -> Vec<u8> {
     elf.extend(code);
     elf
 }
+
+#[test]
+fn a_process_stays_observed_when_one_that_shares_its_slot_is_forgotten() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let twin = process::id() + (1 << 14);
+    scenario.probes.select(twin, task()).unwrap();
+    scenario.probes.deselect(twin).unwrap();
+    scenario.connect().unwrap().exchange(GET, OK).unwrap();
+    assert_eq!(scenario.drain(), [seen(200, GET)]);
+}

@@ -11,5 +11,6 @@ mod lifecycle;
 mod losses;
 mod namespaces;
 mod pairing;
+mod raw;
 mod scenario;
 mod servers;

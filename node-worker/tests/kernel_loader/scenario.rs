@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::pipe::{SpliceFlags, splice};
-use shoalwatch_node_worker::loader::{LoaderOptions, NO_SPANS, Probes, Stat, Task};
+use shoalwatch_node_worker::loader::{LoaderOptions, NO_SPANS, Probes, RawNews, Stat, Task, UnderWay};
 
 use crate::harness::Outcome;
 
@@ -39,6 +39,22 @@ pub(crate) fn seen(status: u16, head: &str) -> Seen {
         status,
         head: head.to_owned(),
     }
+}
+
+/// A record of the ring of transfers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The request under way, as far as it was kept.
+    Open(UnderWay, String),
+    /// Whether the peer reset it, and the request under way.
+    Ended(bool, UnderWay, String),
+    Asked(String),
+    Answered(String),
+    Orphan(String),
+    /// So many bytes of the record before were not kept.
+    Gap(usize),
+    /// Whether the peer reset it.
+    Close(bool),
 }
 
 /// Loaded probes that observe this process, and a listening socket of it.
@@ -166,6 +182,34 @@ impl Scenario {
                 status: event.status,
                 head,
             });
+        });
+        all
+    }
+
+    /// What was told of connections that the kernel does not pair, since the last call.
+    pub(crate) fn told(&mut self) -> Vec<Told> {
+        let mut all = Vec::new();
+        self.probes.drain_raw(&mut |event| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            all.push(match event.news {
+                RawNews::Open { under_way, request } => Told::Open(under_way, text(request.head)),
+                RawNews::Ended {
+                    reset,
+                    under_way,
+                    request,
+                } => Told::Ended(reset, under_way, text(request.head)),
+                RawNews::Segment { answer: false, bytes } => Told::Asked(text(bytes)),
+                RawNews::Segment { answer: true, bytes } => Told::Answered(text(bytes)),
+                RawNews::Orphan { bytes, .. } => Told::Orphan(text(bytes)),
+                RawNews::Close { reset } => Told::Close(reset),
+            });
+            let whole = match event.news {
+                RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => bytes.len(),
+                _ => 0,
+            };
+            if event.total_len as usize != whole {
+                all.push(Told::Gap(event.total_len as usize - whole));
+            }
         });
         all
     }

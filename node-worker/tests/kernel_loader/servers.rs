@@ -158,8 +158,8 @@ fn measure(server: &Server) -> Outcome<()> {
     let stats = probes.stats()?;
     for stat in [
         Stat::UnpairedAnswer,
-        Stat::Pipelined,
-        Stat::ShortAnswer,
+        Stat::GivenUp,
+        Stat::Raw,
         Stat::RingFull,
         Stat::ReadFailed,
     ] {

@@ -56,8 +56,12 @@ pub enum RawNews<'a> {
         /// The peer reset it.
         reset: bool,
     },
-    /// The peer reset a connection that was not told of, while the answer to a request was awaited.
-    Reset {
+    /// A connection that was not told of ended, while the answer to a request was awaited.
+    Ended {
+        /// The peer reset it.
+        reset: bool,
+        /// Where the request stands.
+        under_way: UnderWay,
         /// That request.
         request: RawRequest<'a>,
     },
@@ -119,7 +123,7 @@ impl RawNews<'_> {
             Self::Open { .. } => RawKind::Open,
             Self::Segment { .. } => RawKind::Segment,
             Self::Close { .. } => RawKind::Close,
-            Self::Reset { .. } => RawKind::Reset,
+            Self::Ended { .. } => RawKind::Ended,
             Self::Orphan { .. } => RawKind::Orphan,
         }
     }
@@ -134,7 +138,9 @@ fn news<'a>(fixed: &[u8; RawRecord::HEADER_BYTES], bytes: &'a [u8]) -> Result<Ra
         },
         RawKind::Segment => RawNews::Segment { answer: mark()?, bytes },
         RawKind::Close => RawNews::Close { reset: mark()? },
-        RawKind::Reset => RawNews::Reset {
+        RawKind::Ended => RawNews::Ended {
+            reset: mark()?,
+            under_way: under_way(u8_at(fixed, offset_of!(RawRecord, under_way)))?,
             request: request(bytes)?,
         },
         RawKind::Orphan => RawNews::Orphan { answer: mark()?, bytes },
@@ -162,7 +168,7 @@ const fn kind(mark: u8) -> Result<RawKind, DecodeError> {
         1 => Ok(RawKind::Open),
         2 => Ok(RawKind::Segment),
         3 => Ok(RawKind::Close),
-        4 => Ok(RawKind::Reset),
+        4 => Ok(RawKind::Ended),
         5 => Ok(RawKind::Orphan),
         other => Err(DecodeError::Mark(other)),
     }
@@ -267,13 +273,13 @@ mod tests {
             };
             assert_eq!(news(102, [1, 9, u8::try_from(number).unwrap(), 0], &bytes), open);
         }
-        assert_eq!(
-            news(102, [4, 9, 9, 0], &bytes),
-            RawNews::Reset {
-                request: request(b"GET")
-            }
-        );
         for (mark, set) in [(0, false), (1, true)] {
+            let ended = RawNews::Ended {
+                reset: set,
+                under_way: UnderWay::Counted,
+                request: request(b"GET"),
+            };
+            assert_eq!(news(102, [4, mark, 1, 0], &bytes), ended);
             let segment = RawNews::Segment {
                 answer: set,
                 bytes: b"x",
@@ -295,7 +301,7 @@ mod tests {
             RawKind::Open,
             RawKind::Segment,
             RawKind::Close,
-            RawKind::Reset,
+            RawKind::Ended,
             RawKind::Orphan,
         ] {
             assert_eq!(news(96, [kind as u8, 0, 0, 0], &bytes).kind(), kind);
@@ -352,7 +358,7 @@ mod tests {
 
     fn within_bounds(event: &RawEvent<'_>) -> Result<(), TestCaseError> {
         match event.news {
-            RawNews::Open { request, .. } | RawNews::Reset { request } => {
+            RawNews::Open { request, .. } | RawNews::Ended { request, .. } => {
                 prop_assert!(request.head.len() <= HEAD_BYTES);
             }
             RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => prop_assert!(bytes.len() <= RAW_BYTES),

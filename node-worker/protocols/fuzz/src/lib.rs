@@ -88,7 +88,7 @@ pub fn tracestate(data: &[u8]) {
 pub fn raw(data: &[u8]) {
     let Ok(event) = RawEvent::decode(data) else { return };
     match event.news {
-        RawNews::Open { request, .. } | RawNews::Reset { request } => {
+        RawNews::Open { request, .. } | RawNews::Ended { request, .. } => {
             assert!(request.head.len() <= HEAD_BYTES && data.len() >= request.head.len());
             head(request.head);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Open ──▶ Segment, Segment, … ──▶ Close         requests with their answers, as they come; at the close those without
-//!   Reset, Close by the peer ──▶ Orphan            an answer written just before: waited for, then there was none
+//!   Ended, Close by a reset ──▶ Orphan              an answer written just before: waited for, then there was none
 //! ```
 //! What is emitted was paired with certainty, and each request once. What was not is counted as lost, by reason, and is good for no SLI:
 //! where a connection is given up, the requests that were waiting and those that later transfers begin with; where the kernel told
@@ -104,9 +104,22 @@ impl RawConnections {
             RawNews::Segment { answer, bytes } => self.segment(event, transfer(event, answer, bytes), now_ns, hear),
             RawNews::Close { reset: false } => self.close(event, hear),
             RawNews::Close { reset: true } => self.reset(event, event.opened_ns, now_ns, hear),
-            RawNews::Reset { request } => {
-                self.open(event, UnderWay::Waiting, &request, now_ns, hear);
+            RawNews::Ended {
+                reset: true,
+                under_way,
+                request,
+            } => {
+                self.open(event, under_way, &request, now_ns, hear);
                 self.reset(event, request.start_ns, now_ns, hear);
+            }
+            RawNews::Ended {
+                reset: false,
+                under_way,
+                request,
+            } => {
+                self.supersede(event.sock, hear);
+                self.take_up(event, under_way, &request, now_ns, hear)
+                    .close(event, hear);
             }
             RawNews::Orphan { answer, bytes } => self.orphan(event, transfer(event, answer, bytes), hear),
         }
@@ -121,17 +134,29 @@ impl RawConnections {
         hear: Hear<'_>,
     ) {
         self.supersede(event.sock, hear);
-        if self.by_sock.len() >= self.max {
+        let followed = self.take_up(event, under_way, request, now_ns, hear);
+        if self.by_sock.len() < self.max {
+            self.counters.one(Count::RawFollowed);
+            self.by_sock.insert(event.sock, followed);
+        } else {
             self.counters.one(Count::RawRefused);
-            let requests = u64::from(under_way == UnderWay::Waiting);
-            return Owner::of(event, None).lose(Loss::RawTableFull, requests, hear);
+            followed.refuse(under_way == UnderWay::Waiting && !request.head.is_empty(), hear);
         }
-        self.counters.one(Count::RawFollowed);
+    }
+
+    fn take_up(
+        &self,
+        event: &RawEvent<'_>,
+        under_way: UnderWay,
+        request: &RawRequest<'_>,
+        now_ns: u64,
+        hear: Hear<'_>,
+    ) -> Box<Followed> {
         let mut followed = Box::new(Followed::new(event, request.peer, now_ns));
         if followed.take_up(under_way, request, hear) {
             self.counters.one(Count::RawGivenUp);
         }
-        self.by_sock.insert(event.sock, followed);
+        followed
     }
 
     /// The address is another connection's now.
@@ -176,7 +201,7 @@ impl RawConnections {
     /// `since_ns`: no answer that is waited for is older.
     fn reset(&mut self, event: &RawEvent<'_>, since_ns: u64, now_ns: u64, hear: Hear<'_>) {
         // What was not told of it may have been answers.
-        if event.total_len > 0 && matches!(event.news, RawNews::Close { .. }) {
+        if is_muted(event) {
             return self.close(event, hear);
         }
         let looks = self.looks;
@@ -274,12 +299,17 @@ fn transfer<'a>(event: &RawEvent<'_>, answer: bool, bytes: &'a [u8]) -> Segment<
     }
 }
 
+/// Whether the ring had no room for something that came before a close.
+const fn is_muted(event: &RawEvent<'_>) -> bool {
+    matches!(event.news, RawNews::Close { .. }) && event.total_len > 0
+}
+
 const fn count_of(kind: RawKind) -> Count {
     match kind {
         RawKind::Open => Count::RawOpen,
         RawKind::Segment => Count::RawSegment,
         RawKind::Close => Count::RawClose,
-        RawKind::Reset => Count::RawReset,
+        RawKind::Ended => Count::RawEnded,
         RawKind::Orphan => Count::RawOrphan,
     }
 }

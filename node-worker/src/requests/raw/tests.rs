@@ -100,7 +100,26 @@ impl Ring {
 
     fn fast_reset(&mut self, head: &str) {
         let request = request(head, head.len());
-        self.take(head.len(), RawNews::Reset { request });
+        self.take(
+            head.len(),
+            RawNews::Ended {
+                reset: true,
+                under_way: UnderWay::Waiting,
+                request,
+            },
+        );
+    }
+
+    fn ended(&mut self, under_way: UnderWay, head: &str) {
+        let (reset, request) = (false, request(head, head.len()));
+        self.take(
+            head.len(),
+            RawNews::Ended {
+                reset,
+                under_way,
+                request,
+            },
+        );
     }
 
     fn segment(&mut self, answer: bool, text: &str) {
@@ -371,14 +390,14 @@ fn a_newcomer_to_a_full_table_is_refused_and_its_requests_are_lost() {
     ring.on(9).fast_reset(A);
     ring.on(10).open(UnderWay::Counted, A);
     ring.answer(OK);
-    let lost = [
-        (Loss::RawTableFull, 1),
-        (Loss::RawUnknownConnection, 1),
-        (Loss::RawTableFull, 1),
-    ];
+    ring.on(11).open(UnderWay::Answered, &format!("{A}{B}"));
+    ring.on(12).open(UnderWay::Waiting, "GET /half");
+    ring.on(13).open(UnderWay::Waiting, "");
+    let full = (Loss::RawTableFull, 1);
+    let lost = [full, (Loss::RawUnknownConnection, 1), full, full, full];
     assert_eq!(
         (&ring.lost[..], ring.table.len(), ring.count(Count::RawRefused)),
-        (&lost[..], MAX, 3)
+        (&lost[..], MAX, 6)
     );
     ring.on(1).close(false);
     ring.on(8).open(UnderWay::Waiting, B);
@@ -400,7 +419,7 @@ fn records_are_counted_by_kind() {
         Count::RawOpen,
         Count::RawSegment,
         Count::RawClose,
-        Count::RawReset,
+        Count::RawEnded,
         Count::RawOrphan,
     ];
     assert_eq!(counts.map(|count| ring.count(count)), [1, 2, 1, 1, 1]);

@@ -66,6 +66,14 @@ fn request(head: &'static str, peer: Option<SocketAddr>) -> RawRequest<'static> 
     }
 }
 
+fn reset() -> RawNews<'static> {
+    RawNews::Ended {
+        reset: true,
+        under_way: UnderWay::Waiting,
+        request: request(CART, None),
+    }
+}
+
 fn observed(config: &str) -> (Node, u32) {
     let mut node = Node::new(config);
     node.pod(&["app"], &[]);
@@ -111,24 +119,12 @@ fn a_close_aborts_whole_requests_and_half_a_body_is_none() {
 #[test]
 fn a_reset_waits_for_its_answer_unless_the_worker_stops() {
     let (mut node, tgid) = observed(WITH_SLI);
-    node.raw(
-        tgid,
-        RawNews::Reset {
-            request: request(CART, None),
-        },
-    );
+    node.raw(tgid, reset());
     node.observer.take_requests(node.now);
     let (answer, bytes) = (true, OK.as_bytes());
     node.raw(tgid, RawNews::Orphan { answer, bytes });
     assert_eq!(node.sli(), (1, 0, 0, 1));
-    node.raw_of(
-        tgid,
-        8,
-        Role::Server,
-        RawNews::Reset {
-            request: request(CART, None),
-        },
-    );
+    node.raw_of(tgid, 8, Role::Server, reset());
     node.wait(900_000_000);
     node.observer.take_requests(node.now);
     assert_eq!(node.sli(), (1, 0, 0, 1));

@@ -29,6 +29,20 @@ fn a_close_aborts_the_requests_that_nobody_answered() {
 }
 
 #[test]
+fn a_connection_that_ended_on_the_fast_path_is_over_at_once() {
+    let mut ring = Ring::new();
+    for sock in 1..=MAX as u64 {
+        ring.on(sock).open(UnderWay::Waiting, A);
+    }
+    // The kernel counted the first, and there need be no room for it.
+    ring.on(8).ended(UnderWay::Counted, &format!("{A}{B}"));
+    ring.on(9).ended(UnderWay::Waiting, B);
+    assert_eq!(ring.brief(), [("/b", 0), ("/b", 0)]);
+    assert_eq!(ring.told[0].end_ns, ring.now_ns - 1);
+    assert_eq!((ring.lost.len(), ring.table.len()), (0, MAX));
+}
+
+#[test]
 fn half_a_head_is_no_request() {
     let mut ring = Ring::new();
     ring.open(UnderWay::Waiting, "GET /a HTTP/1.1\r\nHo");

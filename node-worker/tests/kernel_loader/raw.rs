@@ -1,0 +1,281 @@
+//! What leaves the fast path, and what is told of it then.
+
+use std::{
+    io::{IoSlice, Write},
+    os::fd::AsFd,
+    process,
+    time::Duration,
+};
+
+use shoalwatch_node_worker::loader::{LoaderOptions, Stat, UnderWay};
+
+use crate::{
+    harness::{turn, wait_for},
+    scenario::{Scenario, Told, seen},
+};
+
+const GET: &str = "GET /orders/7?x=1 HTTP/1.1\r\nHost: shop\r\n\r\n";
+const HEAD: &str = "HEAD /early HTTP/1.1\r\n\r\n";
+const POST: &str = "POST /orders HTTP/1.1\r\nContent-Length: 5\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+
+fn open(under_way: UnderWay, head: impl Into<String>) -> Told {
+    Told::Open(under_way, head.into())
+}
+
+fn asked(bytes: impl Into<String>) -> Told {
+    Told::Asked(bytes.into())
+}
+
+fn answered(bytes: impl Into<String>) -> Told {
+    Told::Answered(bytes.into())
+}
+
+#[test]
+fn a_request_before_the_answer_opens_a_connection_that_is_told_until_it_is_closed() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    pair.exchange(GET, OK).unwrap();
+    pair.request(GET.as_bytes()).unwrap();
+    pair.request(HEAD.as_bytes()).unwrap();
+    pair.answer(OK.as_bytes()).unwrap();
+    pair.answer(NOT_FOUND.as_bytes()).unwrap();
+    pair.exchange(HEAD, OK).unwrap();
+    drop(pair.server);
+    assert_eq!(scenario.drain(), [seen(200, GET)]);
+    let expected = [
+        open(UnderWay::Waiting, GET),
+        asked(HEAD),
+        answered(OK),
+        answered(NOT_FOUND),
+        asked(HEAD),
+        answered(OK),
+        Told::Close(false),
+    ];
+    assert_eq!(scenario.told(), expected);
+    assert_eq!(scenario.stat(Stat::Raw).unwrap(), 1);
+    scenario.connect().unwrap().exchange(GET, OK).unwrap();
+    assert_eq!(scenario.drain(), [seen(200, GET)]);
+}
+
+#[test]
+fn requests_of_one_read_are_told_with_the_first_answer() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    let both = format!("{GET}{HEAD}");
+    pair.exchange(&both, OK).unwrap();
+    pair.answer(NOT_FOUND.as_bytes()).unwrap();
+    assert_eq!(scenario.drain(), [seen(200, &both)]);
+    let expected = [open(UnderWay::Counted, both), answered(OK), answered(NOT_FOUND)];
+    assert_eq!(scenario.told(), expected);
+}
+
+#[test]
+fn requests_that_fill_more_than_the_heads_room_are_told_from_the_first_byte() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    let many = GET.repeat(60);
+    pair.exchange(&many, &OK.repeat(2)).unwrap();
+    assert_eq!(scenario.drain(), []);
+    let parts = many
+        .as_bytes()
+        .chunks(1024)
+        .map(|part| asked(String::from_utf8_lossy(part)));
+    let expected: Vec<_> = [open(UnderWay::Waiting, "")]
+        .into_iter()
+        .chain(parts)
+        .chain([answered(OK.repeat(2))])
+        .collect();
+    assert_eq!(scenario.told(), expected);
+}
+
+#[test]
+fn one_request_that_fills_more_than_the_heads_room_stays_on_the_fast_path() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    for cookie in [400, 470, 480, 600, 5000] {
+        let head = format!("GET /big HTTP/1.1\r\nCookie: {}\r\n\r\n", "c".repeat(cookie));
+        pair.exchange(&head, OK).unwrap();
+        assert_eq!(scenario.drain(), [seen(200, &head[..head.len().min(512)])]);
+    }
+    assert_eq!(scenario.told(), []);
+}
+
+#[test]
+fn a_body_behind_a_head_is_no_request() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    let search = "GET /_search HTTP/1.1\r\nContent-Length: 9\r\n\r\n{\"q\": 1}\n";
+    for request in [search, &format!("{POST}hello")] {
+        pair.exchange(request, OK).unwrap();
+        assert_eq!(scenario.drain(), [seen(200, request)]);
+    }
+    assert_eq!(scenario.told(), []);
+}
+
+#[test]
+fn an_answer_that_belongs_to_bytes_behind_a_body_is_told_with_them() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    let both = format!("{POST}hello{GET}");
+    pair.exchange(&both, OK).unwrap();
+    pair.answer(NOT_FOUND.as_bytes()).unwrap();
+    assert_eq!(scenario.drain(), [seen(200, &both)]);
+    assert_eq!(scenario.told(), [open(UnderWay::Answered, both), answered(NOT_FOUND)]);
+}
+
+#[test]
+fn answers_of_another_shape_are_told() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    for answer in [["HTTP/1.1 ", "200 OK\r\n\r\n"], ["HTTP/1.1 100 Continue\r\n\r\n", OK]] {
+        let mut pair = scenario.connect().unwrap();
+        pair.request(POST.as_bytes()).unwrap();
+        for piece in answer {
+            pair.answer(piece.as_bytes()).unwrap();
+        }
+        drop(pair.server);
+        let expected = [
+            open(UnderWay::Waiting, POST),
+            answered(answer[0]),
+            answered(answer[1]),
+            Told::Close(false),
+        ];
+        assert_eq!(scenario.told(), expected);
+    }
+    assert_eq!(scenario.drain(), []);
+}
+
+#[test]
+fn a_byte_read_ahead_is_told_before_what_follows() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    pair.request(GET.as_bytes()).unwrap();
+    pair.request(b"G").unwrap();
+    pair.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n").unwrap();
+    pair.answer(OK.as_bytes()).unwrap();
+    pair.request(&GET.as_bytes()[1..]).unwrap();
+    let expected = [
+        open(UnderWay::Waiting, GET),
+        asked("G"),
+        answered("HTTP/1.1 103 Early Hints\r\n\r\n"),
+        answered(OK),
+        asked(&GET[1..]),
+    ];
+    assert_eq!(scenario.told(), expected);
+}
+
+#[test]
+fn every_part_of_a_gathered_write_is_told_and_what_is_too_much_is_a_gap() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    pair.request(GET.as_bytes()).unwrap();
+    pair.request(GET.as_bytes()).unwrap();
+    let body = "b".repeat(1024 * 15 + 7);
+    let pieces = ["", OK, "", &body];
+    rustix::io::writev(pair.server.as_fd(), &pieces.map(|piece| IoSlice::new(piece.as_bytes()))).unwrap();
+    let told = scenario.told();
+    assert_eq!(told[..3], [open(UnderWay::Waiting, GET), asked(GET), answered(OK)]);
+    let kept: usize = told[3..]
+        .iter()
+        .map(|told| match told {
+            Told::Answered(bytes) => bytes.len(),
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(told.last(), Some(&Told::Gap(body.len() - kept)));
+    assert_eq!(kept, 13 * 1024);
+}
+
+#[test]
+fn what_follows_the_end_of_http_is_nothing() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let connect = "CONNECT shop:443 HTTP/1.1\r\n\r\n";
+    for (request, status) in [(GET, 101), (connect, 200)] {
+        let mut pair = scenario.connect().unwrap();
+        pair.exchange(request, &format!("HTTP/1.1 {status} Go\r\n\r\n"))
+            .unwrap();
+        pair.exchange(GET, OK).unwrap();
+        assert_eq!(scenario.drain(), [seen(status, request)]);
+    }
+    let mut pair = scenario.connect().unwrap();
+    pair.exchange(connect, NOT_FOUND).unwrap();
+    pair.exchange(GET, OK).unwrap();
+    assert_eq!(scenario.drain(), [seen(404, connect), seen(200, GET)]);
+    assert_eq!(scenario.told(), []);
+}
+
+#[test]
+fn a_connection_that_its_peer_resets_is_told_with_an_answer_that_came_too_late() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    pair.exchange(GET, OK).unwrap();
+    pair.answer(b"tail").unwrap();
+    pair.request(HEAD.as_bytes()).unwrap();
+    rustix::net::sockopt::set_socket_linger(&*pair.client, Some(Duration::ZERO)).unwrap();
+    drop(pair.client);
+    wait_for("the reset", || {
+        scenario.stat(Stat::Reset).is_ok_and(|resets| resets == 1)
+    })
+    .unwrap();
+    assert_eq!(scenario.drain(), [seen(200, GET)]);
+    assert_eq!(scenario.told(), [Told::Ended(true, UnderWay::Waiting, HEAD.to_owned())]);
+    assert_eq!(scenario.stat(Stat::Aborted).unwrap(), 0);
+    // The kernel refuses it, so it was not written before: nothing is told of a call that failed.
+    pair.server.write_all(OK.as_bytes()).unwrap_err();
+    assert_eq!(scenario.told(), []);
+}
+
+#[test]
+fn an_answer_on_an_unknown_connection_is_told_for_itself() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    pair.answer(OK.as_bytes()).unwrap();
+    assert_eq!(scenario.told(), [Told::Orphan(OK.to_owned())]);
+    assert_eq!(scenario.stat(Stat::UnpairedAnswer).unwrap(), 1);
+}
+
+#[test]
+fn requests_of_one_read_that_nobody_answers_all_end() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    let both = format!("{GET}{HEAD}");
+    pair.request(both.as_bytes()).unwrap();
+    drop(pair.server);
+    assert_eq!(scenario.drain(), [seen(0, &both)]);
+    assert_eq!(scenario.told(), [Told::Ended(false, UnderWay::Counted, both)]);
+}
+
+#[test]
+fn a_full_ring_gives_the_connection_up_and_says_so() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::with(&LoaderOptions {
+        raw_ring_bytes: 4096,
+        ..LoaderOptions::default()
+    })
+    .unwrap();
+    let mut pair = scenario.connect().unwrap();
+    for _ in 0..8 {
+        pair.request(GET.as_bytes()).unwrap();
+    }
+    let told = scenario.told();
+    assert!((1..8).contains(&told.len()), "{told:?}");
+    assert_eq!(scenario.stat(Stat::RawFull).unwrap(), 1);
+    assert_eq!(scenario.stat(Stat::GivenUp).unwrap(), 8 - told.len() as u64 - 1);
+    assert_eq!(scenario.probes.lost(process::id()), 1);
+    drop(pair.server);
+    assert_eq!(scenario.told(), [Told::Close(false), Told::Gap(1)]);
+}
