@@ -117,6 +117,16 @@ fn a_close_aborts_whole_requests_and_half_a_body_is_none() {
 }
 
 #[test]
+fn a_whole_request_is_aborted_whatever_was_read_behind_it() {
+    let (mut node, tgid) = observed(WITH_SLI);
+    let post = "POST /cart/17 HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi";
+    node.request(tgid, 0, &format!("{post}{}", &post[..post.len() - 1]));
+    assert_eq!((node.sli(), node.count(Count::HalfRequest)), ((0, 1, 0, 1), 0));
+    node.request(tgid, 0, &post[..post.len() - 1]);
+    assert_eq!((node.sli(), node.count(Count::HalfRequest)), ((0, 1, 0, 1), 1));
+}
+
+#[test]
 fn a_reset_waits_for_its_answer_unless_the_worker_stops() {
     let (mut node, tgid) = observed(WITH_SLI);
     node.raw(tgid, reset());
