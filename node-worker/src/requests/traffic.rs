@@ -418,8 +418,9 @@ impl Came {
     }
 }
 
+/// What was read behind it may be other requests.
 fn is_whole(event: &RequestEvent<'_>) -> bool {
-    let (mut connection, mut whole) = (Connection::new(), false);
+    let (mut connection, mut whole) = (Connection::new(), None);
     let came = Segment {
         side: Side::Request,
         time_ns: event.start_ns,
@@ -427,8 +428,10 @@ fn is_whole(event: &RequestEvent<'_>) -> bool {
         captured: event.head,
     };
     let fed = connection.feed(came, &mut |_answered| {});
-    connection.close(event.end_ns, &mut |exchange| whole = exchange.whole);
-    fed.is_ok() && whole
+    connection.close(event.end_ns, &mut |exchange| {
+        whole.get_or_insert(exchange.whole);
+    });
+    fed.is_ok() && whole == Some(true)
 }
 
 fn span_queue() -> SpanQueue {

@@ -5,6 +5,7 @@ use node::Node;
 
 mod clients;
 mod node;
+mod raw;
 mod teaching;
 
 const EVERYTHING: &str = "{policies: [{id: shop/all, namespace: shop, probability: 1}]}";

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use shoalwatch_pipeline::loss::Loss;
 use shoalwatch_protocols::http1::connection::{Connection, Exchange, Reason, Segment, Side};
 
-use super::{Came, Hear, Lost, Said, begins_request};
+use super::{Came, Hear, Lost, Said, begins_request, is_muted};
 use crate::loader::{RawEvent, RawRequest, RequestEvent, Role, UnderWay, sampling::Decision};
 
 /// Who made a system call on it, and what that process is to it.
@@ -148,23 +148,15 @@ impl Followed {
         true
     }
 
-    /// Takes a transfer. Returns whether the connection is given up by it.
-    pub(super) fn feed(&mut self, event: &RawEvent<'_>, answer: bool, bytes: &[u8], hear: Hear<'_>) -> bool {
-        self.owner = Owner {
-            role: self.owner.role,
-            ..Owner::of(event, self.owner.peer)
-        };
+    /// Takes a transfer that somebody made. Returns whether the connection is given up by it.
+    pub(super) fn feed(&mut self, by: Owner, segment: Segment<'_>, hear: Hear<'_>) -> bool {
+        let Owner { role, peer, .. } = self.owner;
+        self.owner = Owner { role, peer, ..by };
         if let Some(loss) = self.gave_up {
-            let lost = !answer && begins_request(bytes);
+            let lost = segment.side == Side::Request && begins_request(segment.captured);
             self.owner.lose(loss, lost.into(), hear);
             return false;
         }
-        let segment = Segment {
-            side: if answer { Side::Answer } else { Side::Request },
-            time_ns: event.time_ns,
-            total_len: event.total_len.into(),
-            captured: bytes,
-        };
         let (owner, counted) = (self.owner, &mut self.counted);
         let fed = self.connection.feed(segment, &mut |exchange| {
             if !std::mem::take(counted) {
@@ -183,13 +175,13 @@ impl Followed {
         self.gave_up = Some(loss);
     }
 
-    /// What was not answered will not be.
+    /// What was not answered will not be; but where not everything was told, it may have been.
     pub(super) fn close(&mut self, event: &RawEvent<'_>, hear: Hear<'_>) {
-        // The ring had no room for some of it: what was not answered may have been.
-        if event.total_len > 0 {
-            return self.lose_rest(hear);
+        if is_muted(event) {
+            self.lose_rest(hear);
+        } else {
+            self.end(event.time_ns, hear);
         }
-        self.end(event.time_ns, hear);
     }
 
     /// As [`close`](Self::close), for a connection that was reset.
@@ -208,10 +200,22 @@ impl Followed {
         });
     }
 
-    /// The rest of the connection was not told.
-    pub(super) fn lose_rest(&mut self, hear: Hear<'_>) {
-        let waiting = self.connection.outstanding().saturating_sub(usize::from(self.counted));
-        self.owner.lose(Loss::RawUntold, waiting as u64, hear);
+    /// The rest of the connection will not be looked at.
+    pub(super) fn lose_rest(&self, hear: Hear<'_>) {
+        self.lose_waiting(Loss::RawUntold, 0, hear);
+    }
+
+    /// The connection is not followed. `begun`: a request waits, although its head may not be whole.
+    pub(super) fn refuse(&self, begun: bool, hear: Hear<'_>) {
+        if !self.is_given_up() {
+            self.lose_waiting(Loss::RawTableFull, begun.into(), hear);
+        }
+    }
+
+    fn lose_waiting(&self, loss: Loss, known: usize, hear: Hear<'_>) {
+        let counted = usize::from(self.counted);
+        let waiting = self.connection.outstanding().saturating_sub(counted);
+        self.owner.lose(loss, waiting.max(known) as u64, hear);
     }
 }
 

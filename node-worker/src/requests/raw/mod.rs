@@ -9,6 +9,7 @@
 //! no more of a connection, the requests that were waiting then. The connections themselves are as many as an option says; each takes
 //! what a [`Connection`](shoalwatch_protocols::http1::connection::Connection) does.
 
+mod early;
 mod followed;
 
 use std::{
@@ -17,12 +18,14 @@ use std::{
 };
 
 use shoalwatch_pipeline::loss::Loss;
+use shoalwatch_protocols::http1::connection::{Segment, Side};
 
 use super::traffic::Came;
 use crate::{
     counters::{Count, Counters},
     loader::{RawEvent, RawKind, RawNews, RawRequest, RequestEvent, UnderWay, http1},
 };
+use early::EarlyAnswers;
 use followed::{Followed, Owner, Reset};
 
 /// Connections that are followed at once, unless an option says otherwise.
@@ -66,6 +69,7 @@ pub(super) struct RawConnections {
     by_sock: HashMap<u64, Box<Followed>>,
     /// The addresses of those that were reset, in that order.
     resets: VecDeque<u64>,
+    early: EarlyAnswers,
     looks: u64,
     next_sweep_ns: u64,
     counters: Arc<Counters>,
@@ -77,6 +81,7 @@ impl RawConnections {
             max,
             by_sock: HashMap::new(),
             resets: VecDeque::new(),
+            early: EarlyAnswers::new(),
             looks: 0,
             next_sweep_ns: 0,
             counters,
@@ -96,22 +101,27 @@ impl RawConnections {
         self.counters.one(count_of(event.news.kind()));
         match event.news {
             RawNews::Open { under_way, request } => self.open(event, under_way, &request, now_ns, hear),
-            RawNews::Segment { answer, bytes } => self.segment(event, answer, bytes, now_ns, hear),
+            RawNews::Segment { answer, bytes } => self.segment(event, transfer(event, answer, bytes), now_ns, hear),
             RawNews::Close { reset: false } => self.close(event, hear),
-            RawNews::Close { reset: true } => self.reset(event, now_ns, hear),
+            RawNews::Close { reset: true } => self.reset(event, event.opened_ns, now_ns, hear),
             RawNews::Ended {
-                reset,
+                reset: true,
                 under_way,
                 request,
             } => {
                 self.open(event, under_way, &request, now_ns, hear);
-                if reset {
-                    self.reset(event, now_ns, hear);
-                } else {
-                    self.close(event, hear);
-                }
+                self.reset(event, request.start_ns, now_ns, hear);
             }
-            RawNews::Orphan { answer, bytes } => self.orphan(event, answer, bytes, hear),
+            RawNews::Ended {
+                reset: false,
+                under_way,
+                request,
+            } => {
+                self.supersede(event.sock, hear);
+                self.take_up(event, under_way, &request, now_ns, hear)
+                    .close(event, hear);
+            }
+            RawNews::Orphan { answer, bytes } => self.orphan(event, transfer(event, answer, bytes), hear),
         }
     }
 
@@ -124,17 +134,29 @@ impl RawConnections {
         hear: Hear<'_>,
     ) {
         self.supersede(event.sock, hear);
-        if self.by_sock.len() >= self.max {
+        let followed = self.take_up(event, under_way, request, now_ns, hear);
+        if self.by_sock.len() < self.max {
+            self.counters.one(Count::RawFollowed);
+            self.by_sock.insert(event.sock, followed);
+        } else {
             self.counters.one(Count::RawRefused);
-            let requests = u64::from(under_way == UnderWay::Waiting);
-            return Owner::of(event, None).lose(Loss::RawTableFull, requests, hear);
+            followed.refuse(under_way == UnderWay::Waiting && !request.head.is_empty(), hear);
         }
-        self.counters.one(Count::RawFollowed);
+    }
+
+    fn take_up(
+        &self,
+        event: &RawEvent<'_>,
+        under_way: UnderWay,
+        request: &RawRequest<'_>,
+        now_ns: u64,
+        hear: Hear<'_>,
+    ) -> Box<Followed> {
         let mut followed = Box::new(Followed::new(event, request.peer, now_ns));
         if followed.take_up(under_way, request, hear) {
             self.counters.one(Count::RawGivenUp);
         }
-        self.by_sock.insert(event.sock, followed);
+        followed
     }
 
     /// The address is another connection's now.
@@ -151,16 +173,17 @@ impl RawConnections {
         }
     }
 
-    fn segment(&mut self, event: &RawEvent<'_>, answer: bool, bytes: &[u8], now_ns: u64, hear: Hear<'_>) {
+    fn segment(&mut self, event: &RawEvent<'_>, segment: Segment<'_>, now_ns: u64, hear: Hear<'_>) {
+        let owner = Owner::of(event, None);
         match self.followed(event) {
             Some(followed) => {
                 followed.heard_ns = now_ns;
-                if followed.feed(event, answer, bytes, hear) {
+                if followed.feed(owner, segment, hear) {
                     self.counters.one(Count::RawGivenUp);
                 }
             }
-            None if !answer && begins_request(bytes) => {
-                Owner::of(event, None).lose(Loss::RawUnknownConnection, 1, hear);
+            None if segment.side == Side::Request && begins_request(segment.captured) => {
+                owner.lose(Loss::RawUnknownConnection, 1, hear);
             }
             None => {}
         }
@@ -175,32 +198,48 @@ impl RawConnections {
         }
     }
 
-    fn reset(&mut self, event: &RawEvent<'_>, now_ns: u64, hear: Hear<'_>) {
+    /// `since_ns`: no answer that is waited for is older.
+    fn reset(&mut self, event: &RawEvent<'_>, since_ns: u64, now_ns: u64, hear: Hear<'_>) {
         // What was not told of it may have been answers.
-        if event.total_len > 0 && matches!(event.news, RawNews::Close { .. }) {
+        if is_muted(event) {
             return self.close(event, hear);
         }
         let looks = self.looks;
         let Some(followed) = self.followed(event) else { return };
         if followed.is_given_up() {
             self.by_sock.remove(&event.sock);
-        } else if followed.reset.is_none() {
-            followed.reset = Some(Reset {
-                time_ns: event.time_ns,
-                until_ns: now_ns.saturating_add(RESET_NS),
-                until_look: looks + RESET_LOOKS,
-            });
-            self.resets.push_back(event.sock);
+            return;
+        }
+        if followed.reset.is_some() {
+            return;
+        }
+        followed.reset = Some(Reset {
+            time_ns: event.time_ns,
+            until_ns: now_ns.saturating_add(RESET_NS),
+            until_look: looks + RESET_LOOKS,
+        });
+        self.resets.push_back(event.sock);
+        if let Some(early) = self.early.take(event.sock, since_ns) {
+            self.answer_reset(event.sock, early.owner, early.segment(), hear);
         }
     }
 
-    fn orphan(&mut self, event: &RawEvent<'_>, answer: bool, bytes: &[u8], hear: Hear<'_>) {
-        let Some(followed) = self.by_sock.get_mut(&event.sock) else {
-            return;
+    /// Its connection was reset before, or will be in a moment, or nobody knows it.
+    fn orphan(&mut self, event: &RawEvent<'_>, segment: Segment<'_>, hear: Hear<'_>) {
+        if !self.answer_reset(event.sock, Owner::of(event, None), segment, hear) {
+            self.early.push(event, segment.captured);
+        }
+    }
+
+    /// Returns whether the connection at that address was reset.
+    fn answer_reset(&mut self, sock: u64, owner: Owner, segment: Segment<'_>, hear: Hear<'_>) -> bool {
+        let Some(followed) = self.by_sock.get_mut(&sock).filter(|followed| followed.reset.is_some()) else {
+            return false;
         };
-        if followed.reset.is_some() && followed.feed(event, answer, bytes, hear) {
+        if followed.feed(owner, segment, hear) {
             self.counters.one(Count::RawGivenUp);
         }
+        true
     }
 
     /// The connection that a record is about.
@@ -249,6 +288,20 @@ impl RawConnections {
             !silent
         });
     }
+}
+
+fn transfer<'a>(event: &RawEvent<'_>, answer: bool, bytes: &'a [u8]) -> Segment<'a> {
+    Segment {
+        side: if answer { Side::Answer } else { Side::Request },
+        time_ns: event.time_ns,
+        total_len: event.total_len.into(),
+        captured: bytes,
+    }
+}
+
+/// Whether the ring had no room for something that came before a close.
+const fn is_muted(event: &RawEvent<'_>) -> bool {
+    matches!(event.news, RawNews::Close { .. }) && event.total_len > 0
 }
 
 const fn count_of(kind: RawKind) -> Count {

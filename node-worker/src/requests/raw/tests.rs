@@ -7,6 +7,7 @@ use super::{followed::loss_of, *};
 use crate::loader::Role;
 
 mod endings;
+mod invariants;
 
 const MAX: usize = 3;
 const A: &str = "GET /a HTTP/1.1\r\n\r\n";
@@ -41,9 +42,13 @@ struct Ring {
 
 impl Ring {
     fn new() -> Self {
+        Self::with_max(MAX)
+    }
+
+    fn with_max(max: usize) -> Self {
         let counters = Arc::new(Counters::default());
         Self {
-            table: RawConnections::new(MAX, Arc::clone(&counters)),
+            table: RawConnections::new(max, Arc::clone(&counters)),
             counters,
             now_ns: 1_000,
             record: RawEvent {
@@ -100,6 +105,18 @@ impl Ring {
             RawNews::Ended {
                 reset: true,
                 under_way: UnderWay::Waiting,
+                request,
+            },
+        );
+    }
+
+    fn ended(&mut self, under_way: UnderWay, head: &str) {
+        let (reset, request) = (false, request(head, head.len()));
+        self.take(
+            head.len(),
+            RawNews::Ended {
+                reset,
+                under_way,
                 request,
             },
         );
@@ -373,14 +390,14 @@ fn a_newcomer_to_a_full_table_is_refused_and_its_requests_are_lost() {
     ring.on(9).fast_reset(A);
     ring.on(10).open(UnderWay::Counted, A);
     ring.answer(OK);
-    let lost = [
-        (Loss::RawTableFull, 1),
-        (Loss::RawUnknownConnection, 1),
-        (Loss::RawTableFull, 1),
-    ];
+    ring.on(11).open(UnderWay::Answered, &format!("{A}{B}"));
+    ring.on(12).open(UnderWay::Waiting, "GET /half");
+    ring.on(13).open(UnderWay::Waiting, "");
+    let full = (Loss::RawTableFull, 1);
+    let lost = [full, (Loss::RawUnknownConnection, 1), full, full, full];
     assert_eq!(
         (&ring.lost[..], ring.table.len(), ring.count(Count::RawRefused)),
-        (&lost[..], MAX, 3)
+        (&lost[..], MAX, 6)
     );
     ring.on(1).close(false);
     ring.on(8).open(UnderWay::Waiting, B);

@@ -29,6 +29,20 @@ fn a_close_aborts_the_requests_that_nobody_answered() {
 }
 
 #[test]
+fn a_connection_that_ended_on_the_fast_path_is_over_at_once() {
+    let mut ring = Ring::new();
+    for sock in 1..=MAX as u64 {
+        ring.on(sock).open(UnderWay::Waiting, A);
+    }
+    // The kernel counted the first, and there need be no room for it.
+    ring.on(8).ended(UnderWay::Counted, &format!("{A}{B}"));
+    ring.on(9).ended(UnderWay::Waiting, B);
+    assert_eq!(ring.brief(), [("/b", 0), ("/b", 0)]);
+    assert_eq!(ring.told[0].end_ns, ring.now_ns - 1);
+    assert_eq!((ring.lost.len(), ring.table.len()), (0, MAX));
+}
+
+#[test]
 fn half_a_head_is_no_request() {
     let mut ring = Ring::new();
     ring.open(UnderWay::Waiting, "GET /a HTTP/1.1\r\nHo");
@@ -96,6 +110,42 @@ fn a_connection_that_was_told_of_is_waited_for_as_well() {
     ring.look_after(RESET_NS);
     assert_eq!(ring.brief(), [("/a", 200), ("/b", 0)]);
     assert_eq!(ring.table.len(), 0);
+}
+
+#[test]
+fn an_answer_may_be_told_a_moment_before_the_reset() {
+    let mut ring = Ring::new();
+    ring.on(1).orphan("HTTP/1.1 200 OK\r\n\r\n");
+    ring.on(2).orphan(TEAPOT);
+    ring.on(2).fast_reset(A);
+    ring.on(3).open(UnderWay::Waiting, B);
+    ring.orphan(OK);
+    ring.close(true);
+    assert_eq!(ring.brief(), [("/a", 418), ("/b", 200)]);
+    ring.look_after(RESET_NS);
+    ring.look_after(0);
+    ring.on(3).fast_reset(A);
+    ring.look_after(RESET_NS);
+    ring.look_after(0);
+    assert_eq!(ring.brief()[2..], [("/a", 0)], "each answers once");
+}
+
+#[test]
+fn an_answer_that_is_older_than_its_request_is_none_and_few_are_remembered() {
+    let mut ring = Ring::new();
+    ring.now_ns = 800;
+    ring.on(1).orphan(OK);
+    ring.now_ns = 1_000;
+    ring.on(1).fast_reset(A);
+    ring.on(2).orphan(OK);
+    for sock in 0..64 {
+        ring.on(100 + sock).orphan(OK);
+        ring.orphan("the rest");
+    }
+    ring.on(2).fast_reset(B);
+    ring.look_after(RESET_NS);
+    ring.look_after(0);
+    assert_eq!(ring.brief(), [("/a", 0), ("/b", 0)]);
 }
 
 #[test]
