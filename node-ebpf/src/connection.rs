@@ -13,7 +13,7 @@
 //! Two threads may work on one connection at a time; the fields are then updated in some order, and the decoder in user
 //! space takes any bytes. That is rarer than it sounds: an answer is written after its request was read.
 //!
-//! One thing is not told apart yet: a body that begins like a request and is read after its request was answered.
+//! One thing is not told apart: a body that begins like a request and is read after its request was answered.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use shoalwatch_ebpf_common::{
@@ -25,6 +25,7 @@ use crate::{
     buffer::{self, Buffer, Piece},
     finish::{self, End},
     maps::CONNECTIONS,
+    raw,
     socket::{Kind, Socket},
     stats::count,
 };
@@ -98,6 +99,9 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
     // SAFETY: the map gave the pointer and it lives as long as the program runs. Another thread may hold it too; see the module's
     // documentation.
     let connection = unsafe { &mut *connection };
+    if connection.closing == 1 {
+        reopen(connection, socket.sock, piece, direction);
+    }
     if connection.state >= ConnectionState::Raw as u8 {
         return off_the_path(connection, piece, direction);
     }
@@ -108,10 +112,30 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
     }
 }
 
+/// The first transfer of a Unix socket since a descriptor of it was closed. Where it begins a request the connection is taken for another
+/// one at the same address: its process would have answered before it closed.
+#[inline(always)]
+fn reopen(connection: &mut Connection, sock: u64, piece: Piece, direction: u8) {
+    connection.closing = 0;
+    let len = piece.len.min(http1::METHOD_BYTES as u64) as usize;
+    let begins = first_word(piece).is_some_and(|word| !matches!(http1::begin(word, len), Begin::Other));
+    if !begins || connection.record.role != direction {
+        return;
+    }
+    if connection.state == ConnectionState::Awaiting as u8 {
+        raw::ended(connection, sock, UnderWay::Waiting, false);
+    } else if connection.opened_ns != 0 {
+        raw::close(connection, sock, false);
+    }
+    connection.state = ConnectionState::Idle as u8;
+    connection.opened_ns = 0;
+}
+
 /// A transfer of a connection that left the fast path.
 #[inline(always)]
 fn off_the_path(connection: &Connection, piece: Piece, direction: u8) -> Next {
-    if connection.state == ConnectionState::Raw as u8 {
+    if matches!(connection.state, state if state == ConnectionState::Raw as u8 || state == ConnectionState::Ending as u8)
+    {
         return Next::Raw;
     }
     if connection.state == ConnectionState::GivenUp as u8 && connection.record.role == direction {
@@ -122,6 +146,19 @@ fn off_the_path(connection: &Connection, piece: Piece, direction: u8) -> Next {
         }
     }
     Next::Done
+}
+
+/// Whether the body of a request comes only now that the request was answered; the next request may follow in the same call. Where some
+/// of the body was read before, nobody knows how much of it is to come, and it is left to look like nothing.
+#[inline(always)]
+fn is_late_body(connection: &Connection, piece: Piece) -> bool {
+    let record = &connection.record;
+    let head_only = u32::from(record.head_len) == record.read_bytes && record.read_bytes == connection.asked_bytes;
+    if connection.expects_body == 0 || connection.state != ConnectionState::Idle as u8 || !head_only {
+        return false;
+    }
+    let len = piece.len.min(http1::METHOD_BYTES as u64) as usize;
+    first_word(piece).is_some_and(|word| matches!(http1::begin(word, len), Begin::Other))
 }
 
 /// The connection leaves the fast path; the transfer at hand is the first that is told.
@@ -178,6 +215,9 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u
 fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, returned: u64) -> Next {
     if connection.state == ConnectionState::Awaiting as u8 {
         return go_on(connection, piece);
+    }
+    if is_late_body(connection, piece) {
+        return leave(connection, UnderWay::Answered);
     }
     begin_request(connection, caller, piece);
     if connection.state != ConnectionState::Awaiting as u8 {

@@ -9,8 +9,8 @@ use aya_ebpf::{
     maps::ring_buf::RingBufEntry,
 };
 use shoalwatch_ebpf_common::{
-    Connection, ConnectionState, HEAD_BYTES, MAX_RAW_RECORDS, RAW_BYTES, RawKind, RawRecord, RequestRecord, Stat,
-    UnderWay, head,
+    Connection, ConnectionState, HEAD_BYTES, MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind, RawRecord,
+    RequestRecord, Stat, UnderWay, head,
     http1::{self, Begin},
 };
 
@@ -23,6 +23,9 @@ use crate::{
     stats::{count, increment},
 };
 
+/// Room of the records.
+const SMALL: u64 = RAW_SMALL_BYTES as u64;
+const LARGE: u64 = RAW_BYTES as u64;
 /// A segment's `mark`.
 const ANSWER: u8 = 1;
 
@@ -38,6 +41,9 @@ pub(crate) fn tell(caller: &Caller, transfer: &Transfer) {
     // SAFETY: the map gave the pointer and it lives as long as the program runs. What two threads of one connection write at a time is
     // told in some order.
     let connection = unsafe { &mut *connection };
+    if connection.state == ConnectionState::Ending as u8 {
+        return orphan(caller, transfer, socket.sock);
+    }
     if connection.state == ConnectionState::Awaiting as u8 {
         if !holds_several(connection) {
             return;
@@ -89,7 +95,7 @@ fn open(connection: &mut Connection, sock: u64) -> bool {
 /// The connection ended.
 #[inline(always)]
 pub(crate) fn close(connection: &Connection, sock: u64, reset: bool) {
-    let Some(mut entry) = reserve() else {
+    let Some(mut entry) = reserve::<RAW_SMALL_BYTES>() else {
         return;
     };
     header(&mut entry, connection, (sock, RawKind::Close), u8::from(reset));
@@ -109,7 +115,7 @@ pub(crate) fn ended(connection: &mut Connection, sock: u64, under_way: UnderWay,
 /// The request under way, as far as its head was kept.
 #[inline(always)]
 fn tell_request(connection: &mut Connection, sock: u64, kind: RawKind, under_way: u8, mark: u8) -> bool {
-    let Some(mut entry) = reserve() else {
+    let Some(mut entry) = reserve::<RAW_BYTES>() else {
         return false;
     };
     header(&mut entry, connection, (sock, kind), mark);
@@ -135,7 +141,7 @@ fn tell_ahead(connection: &mut Connection, sock: u64) -> bool {
     if connection.ahead_len == 0 {
         return true;
     }
-    let Some(mut entry) = reserve() else {
+    let Some(mut entry) = reserve::<RAW_SMALL_BYTES>() else {
         return false;
     };
     header(&mut entry, connection, (sock, RawKind::Segment), 0);
@@ -172,7 +178,7 @@ fn segments(connection: &Connection, caller: &Caller, transfer: &Transfer, sock:
         let Some(len) = pieces.available() else {
             break;
         };
-        let len = len.min(left).min(RAW_BYTES as u64);
+        let len = len.min(left).min(LARGE);
         if len == 0 {
             continue;
         }
@@ -194,19 +200,42 @@ fn segment(
     pieces: &Pieces,
     (len, total): (u64, u64),
 ) -> bool {
-    let Some(mut entry) = reserve() else {
+    let about = (sock, RawKind::Segment, mark);
+    let from = (pieces.address(), len, total);
+    if len <= SMALL {
+        transfer_record::<RAW_SMALL_BYTES, SMALL>(connection, caller, fd, about, from)
+    } else {
+        transfer_record::<RAW_BYTES, LARGE>(connection, caller, fd, about, from)
+    }
+}
+
+/// `from`: where the bytes lie, how many of them are kept, and how many were transferred.
+#[inline(always)]
+fn transfer_record<const ROOM: usize, const MAX: u64>(
+    connection: &Connection,
+    caller: &Caller,
+    fd: u32,
+    (sock, kind, mark): (u64, RawKind, u8),
+    from: (u64, u64, u64),
+) -> bool {
+    let Some(mut entry) = reserve::<ROOM>() else {
         return false;
     };
-    header(&mut entry, connection, (sock, RawKind::Segment), mark);
-    fill(&mut entry, caller, fd, pieces.address(), (len, total));
+    header(&mut entry, connection, (sock, kind), mark);
+    fill::<ROOM, MAX>(&mut entry, caller, fd, from);
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     true
 }
 
 #[inline(always)]
-fn fill(entry: &mut RingBufEntry<RawRecord>, caller: &Caller, fd: u32, address: u64, (len, total): (u64, u64)) {
+fn fill<const ROOM: usize, const MAX: u64>(
+    entry: &mut RingBufEntry<RawRecord<ROOM>>,
+    caller: &Caller,
+    fd: u32,
+    (address, len, total): (u64, u64, u64),
+) {
     let to = entry.as_mut_ptr();
-    // SAFETY: the record is the ring's, `copy` writes RAW_BYTES at most, and the map gave the pointer to the task.
+    // SAFETY: the record is the ring's, `copy` writes no more bytes than it has room for, and the map gave the pointer to the task.
     unsafe {
         (*to).tgid = caller.tgid;
         (*to).tid = caller.tid;
@@ -214,7 +243,7 @@ fn fill(entry: &mut RingBufEntry<RawRecord>, caller: &Caller, fd: u32, address: 
         (*to).service = (*caller.task).service;
         (*to).flags = (*caller.task).flags;
         (*to).total_len = total as u32;
-        let copied = buffer::copy::<{ RAW_BYTES as u64 }>((&raw mut (*to).bytes).cast(), len, address);
+        let copied = buffer::copy::<MAX>((&raw mut (*to).bytes).cast(), len, address);
         (*to).captured = if copied { len as u16 } else { 0 };
     }
 }
@@ -225,13 +254,10 @@ fn orphan(caller: &Caller, transfer: &Transfer, sock: u64) {
     let Some(piece) = transfer.buffer.first_piece() else {
         return;
     };
-    let Some(mut entry) = reserve() else {
-        return;
-    };
-    let len = piece.len.min(transfer.returned).min(RAW_BYTES as u64);
-    header(&mut entry, &UNKNOWN, (sock, RawKind::Orphan), ANSWER);
-    fill(&mut entry, caller, transfer.fd, piece.address, (len, transfer.returned));
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    let len = piece.len.min(transfer.returned).min(SMALL);
+    let about = (sock, RawKind::Orphan, ANSWER);
+    let from = (piece.address, len, transfer.returned);
+    transfer_record::<RAW_SMALL_BYTES, SMALL>(&UNKNOWN, caller, transfer.fd, about, from);
 }
 
 /// What nothing is known of.
@@ -239,8 +265,8 @@ static UNKNOWN: Connection = Connection::IDLE;
 
 /// Room for a record; its lack is counted.
 #[inline(always)]
-fn reserve() -> Option<RingBufEntry<RawRecord>> {
-    let entry = RAW.reserve::<RawRecord>(0);
+fn reserve<const ROOM: usize>() -> Option<RingBufEntry<RawRecord<ROOM>>> {
+    let entry = RAW.reserve::<RawRecord<ROOM>>(0);
     if entry.is_none() {
         count(Stat::RawFull);
     }
@@ -249,7 +275,12 @@ fn reserve() -> Option<RingBufEntry<RawRecord>> {
 
 /// Fills everything but what was transferred.
 #[inline(always)]
-fn header(entry: &mut RingBufEntry<RawRecord>, connection: &Connection, (sock, kind): (u64, RawKind), mark: u8) {
+fn header<const ROOM: usize>(
+    entry: &mut RingBufEntry<RawRecord<ROOM>>,
+    connection: &Connection,
+    (sock, kind): (u64, RawKind),
+    mark: u8,
+) {
     let to = entry.as_mut_ptr();
     let record = &connection.record;
     // SAFETY: the record is the ring's.

@@ -10,7 +10,10 @@ use aya_ebpf::{
 };
 use shoalwatch_ebpf_common::{RequestRecord, Task, descriptor_key};
 
-use crate::{connection::Caller, maps::DESCRIPTORS};
+use crate::{
+    connection::Caller,
+    maps::{CONNECTIONS, DESCRIPTORS},
+};
 
 /// Offsets; see [`shoalwatch_ebpf_common::globals`].
 #[unsafe(no_mangle)]
@@ -127,6 +130,25 @@ fn resolve(fd: u32) -> Option<(u64, u64)> {
     let [owner, sock]: [u64; 2] = kernel(socket, &SOCKET_FILE)?;
     // Only a socket knows its file: whatever else `private_data` may be is told apart by this.
     (owner == file).then_some((socket, sock))
+}
+
+/// A descriptor was closed. Of a Unix socket the kernel does not tell the end: it may be this.
+#[inline(always)]
+pub(crate) fn close(caller: &Caller, fd: u32) {
+    let Some(key) = descriptor_key(caller.tgid, generation(caller.task), fd) else {
+        return;
+    };
+    // SAFETY: the value is copied at once.
+    let known = unsafe { DESCRIPTORS.get(key) }.copied();
+    let Some(sock) = known else {
+        return;
+    };
+    DESCRIPTORS.remove(key).ok();
+    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else {
+        return;
+    };
+    // SAFETY: the map gave the pointer, and it lives as long as the program runs.
+    unsafe { (*connection).closing = u32::from((*connection).local) };
 }
 
 /// A descriptor may lead to something else from now on.

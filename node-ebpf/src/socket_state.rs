@@ -59,6 +59,8 @@ fn change(sock: u64, new: u32) {
 fn end_awaiting(connection: &mut Connection, sock: u64, reset: bool) {
     if reset {
         count(Stat::Reset);
+        // From here on no call that returns pairs it too.
+        connection.state = ConnectionState::Ending as u8;
         if raw::ended(connection, sock, UnderWay::Waiting, true) {
             return;
         }

@@ -24,6 +24,8 @@ pub enum ConnectionState {
     GivenUp = 4,
     /// What is transferred is no HTTP any more: behind an answer 101, or 2xx to CONNECT.
     Tunnel = 5,
+    /// The peer reset it, and user space is told so now: a call that returns meanwhile comes too late to be paired here.
+    Ending = 6,
 }
 
 /// The value of the map `CONNECTIONS`. All zero is an idle connection of a server.
@@ -58,8 +60,8 @@ pub struct Connection {
     pub parent_behind: u32,
     /// How far behind the target that request ended.
     pub rest_bytes: u32,
-    /// Always 0: there is no implicit padding.
-    pub reserved: u32,
+    /// 1 for a Unix socket of which a descriptor was closed since its last transfer: perhaps the last one.
+    pub closing: u32,
     /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
     pub zero: u64,
     /// The current request, sent as it lies here.
@@ -85,7 +87,7 @@ impl Connection {
         asked_bytes: 0,
         parent_behind: 0,
         rest_bytes: 0,
-        reserved: 0,
+        closing: 0,
         zero: 0,
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],

@@ -39,7 +39,7 @@ pub use counter::{BOUNDS_NS, BUCKETS, Counter, CounterKey, RouteKey, RouteRows, 
 #[cfg(feature = "user")]
 pub use decode::{DecodeError, ProcessEvent, RawEvent, RawNews, RawRequest, RequestEvent};
 pub use process::{ProcessKind, ProcessRecord};
-pub use raw::{MAX_RAW_RECORDS, RAW_BYTES, RawKind, RawRecord, UnderWay};
+pub use raw::{MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind, RawRecord, UnderWay};
 pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};
 pub use stat::Stat;
 pub use task::{NO_SPANS, ROUTES_FULL, TASK_SLOTS, Task, descriptor_key, task_slot};
@@ -133,7 +133,7 @@ pub const DEFAULT_MAX_CONNECTIONS: u32 = 16_384;
 pub const DEFAULT_MAX_DESCRIPTORS: u32 = 16_384;
 /// Default size of the ring of finished requests, in bytes: about 30,000 requests with heads of 200 bytes.
 pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
-/// Default size of the ring of transfers that are not paired in the kernel, in bytes: about 950 records.
-pub const DEFAULT_RAW_RING_BYTES: u32 = 1 << 20;
+/// Default size of the ring of transfers that are not paired in the kernel, in bytes: about 8,000 small records.
+pub const DEFAULT_RAW_RING_BYTES: u32 = 2 << 20;
 /// Size of the ring of process events, in bytes.
 pub const PROCESS_RING_BYTES: u32 = 64 << 10;

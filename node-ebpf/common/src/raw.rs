@@ -10,6 +10,8 @@ use crate::RequestRecord;
 
 /// How many bytes of a transfer one record carries; a longer piece takes several.
 pub const RAW_BYTES: usize = 1024;
+/// How many bytes a small record has room for: most transfers on connections that pipeline have no more.
+pub const RAW_SMALL_BYTES: usize = 200;
 /// Records that one system call's data may take; what lies behind is not kept.
 pub const MAX_RAW_RECORDS: usize = 16;
 
@@ -44,10 +46,10 @@ pub enum UnderWay {
     Answered = 2,
 }
 
-/// One record of the ring `RAW`.
+/// One record of the ring `RAW`, with room for so many bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct RawRecord {
+pub struct RawRecord<const ROOM: usize = RAW_BYTES> {
     /// When the system call returned, or the connection ended; on `CLOCK_MONOTONIC`, in nanoseconds.
     pub time_ns: u64,
     /// The address of the connection's `struct sock`.
@@ -80,16 +82,18 @@ pub struct RawRecord {
     /// Always 0: there is no implicit padding.
     pub reserved: u16,
     /// What was transferred.
-    pub bytes: [u8; RAW_BYTES],
+    pub bytes: [u8; ROOM],
 }
 
-impl RawRecord {
+impl<const ROOM: usize> RawRecord<ROOM> {
     /// Bytes before the transferred ones.
     pub const HEADER_BYTES: usize = core::mem::offset_of!(Self, bytes);
 }
 
 const _: () = {
-    assert!(RawRecord::HEADER_BYTES == 56);
-    assert!(size_of::<RawRecord>() == RawRecord::HEADER_BYTES + RAW_BYTES);
+    assert!(RawRecord::<RAW_BYTES>::HEADER_BYTES == 56);
+    assert!(
+        size_of::<RawRecord>() == 56 + RAW_BYTES && size_of::<RawRecord<RAW_SMALL_BYTES>>() == 56 + RAW_SMALL_BYTES
+    );
     assert!(size_of::<RequestRecord>() <= RAW_BYTES);
 };
