@@ -116,7 +116,7 @@ fn once(server: &Server, load: &Load, mode: Mode) -> Outcome<String> {
         "{} requests, {} aborted, {} policies, {spans} spans, ring_full {} (span_lost {}, route_lost {}), undelivered {}, \
          {:.1} s",
         total(&sent),
-        by(&sent, |_, status| status)[&0],
+        by(&sent, |_, status| status).get(&0).copied().unwrap_or(0),
         told.policies,
         told.ring_full,
         told.span_lost,

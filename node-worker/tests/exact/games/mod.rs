@@ -32,7 +32,7 @@ use model::Model;
 use moves::{Move, a_move};
 
 /// Moves of a schedule at most.
-const MOVES: usize = 40;
+const MOVES: usize = 60;
 
 /// A game under a worker's eyes.
 struct Table {

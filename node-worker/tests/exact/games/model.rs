@@ -15,6 +15,8 @@ use super::{
 };
 use crate::{harness::Outcome, servers::Counts};
 
+/// It is no request.
+const BODY: &str = "GET /body HTTP/1.1\r\n\r\n";
 /// Requests of a schedule at most: each has a route and a status of its own.
 const REQUESTS: u16 = 30;
 
@@ -27,12 +29,55 @@ enum Place {
     File,
 }
 
+/// A request.
+#[derive(Clone, Copy)]
+struct Asked {
+    number: u16,
+    method: &'static str,
+}
+
+impl Asked {
+    /// Head and body.
+    fn text(self) -> (String, &'static str) {
+        let Self { number, method } = self;
+        let body = if method == "POST" { BODY } else { "" };
+        let length = body.len();
+        let head = format!("{method} /game/r{number} HTTP/1.1\r\nContent-Length: {length}\r\n\r\n");
+        (head, body)
+    }
+}
+
+/// A part of a head: up to where it goes, and how it is read.
+struct Cut {
+    end: Option<Index>,
+    number: Index,
+    how: Index,
+}
+
+impl Cut {
+    /// A number of the socket, and a way to read from it.
+    fn call(&self, numbers: &[i32]) -> String {
+        let number = numbers[self.number.index(numbers.len())];
+        format!("{number} {}", READS[self.how.index(READS.len())])
+    }
+}
+
+fn pieces(number: [Index; 2], how: [Index; 2], cut: Option<Index>) -> Vec<Cut> {
+    let ends = [cut, None];
+    let cuts = ends.into_iter().zip(number).zip(how);
+    let mut cuts: Vec<Cut> = cuts.map(|((end, number), how)| Cut { end, number, how }).collect();
+    if cut.is_none() {
+        cuts.truncate(1);
+    }
+    cuts
+}
+
 /// One connection.
 struct Socket {
     /// The client's end; absent when it was closed.
     client: Option<TcpStream>,
     /// The request that was read and not answered yet.
-    asked: Option<u16>,
+    asked: Option<Asked>,
     /// Nothing can be written to it any more.
     shut: bool,
 }
@@ -55,7 +100,8 @@ impl Model {
                 number,
                 how,
                 cut,
-            } => self.request(game, socket, number, how, cut),
+                body,
+            } => self.request(game, socket, body, &pieces(number, how, cut)),
             Move::Answer { socket, number, how } => self.answer(game, socket, number, how),
             Move::Leave { socket } => self.leave(game, socket),
             Move::Part { socket } => {
@@ -100,8 +146,8 @@ impl Model {
         Ok(self.counts)
     }
 
-    fn count(&mut self, request: u16, status: u16) {
-        let route = format!("GET /game/r{request}");
+    fn count(&mut self, request: Asked, status: u16) {
+        let route = format!("{} /game/r{}", request.method, request.number);
         *self.counts.entry((route, status)).or_default() += 1;
     }
 
@@ -141,34 +187,27 @@ impl Model {
         Ok(())
     }
 
-    fn request(
-        &mut self,
-        game: &mut Game,
-        socket: Index,
-        number: [Index; 2],
-        how: [Index; 2],
-        cut: Option<Index>,
-    ) -> Outcome<()> {
+    fn request(&mut self, game: &mut Game, socket: Index, body: bool, cuts: &[Cut]) -> Outcome<()> {
         let fit = |socket: &Socket| socket.client.is_some() && socket.asked.is_none() && !socket.shut;
         let Some(place) = self.pick(socket, fit).filter(|_| self.requests < REQUESTS) else {
             return Ok(());
         };
-        let (numbers, request) = (self.numbers_of(place), self.requests);
+        let asked = Asked {
+            number: self.requests,
+            method: if body { "POST" } else { "GET" },
+        };
         self.requests += 1;
-        self.sockets[place].asked = Some(request);
-        let head = format!("GET /game/r{request} HTTP/1.1\r\nHost: game\r\n\r\n");
-        let cut = cut.map_or(0, |cut| cut.index(head.len()));
-        let (first, second) = head.as_bytes().split_at(cut);
-        for (piece, (number, how)) in [first, second].into_iter().zip(number.into_iter().zip(how)) {
-            if piece.is_empty() {
-                continue;
-            }
-            let client = self.sockets[place].client.as_mut().ok_or("no client")?;
-            client.write_all(piece)?;
-            let (number, how) = (numbers[number.index(numbers.len())], READS[how.index(READS.len())]);
-            tell(game, &format!("read {number} {how} {}", piece.len()))?;
+        self.sockets[place].asked = Some(asked);
+        let numbers = self.numbers_of(place);
+        let client = self.sockets[place].client.as_mut().ok_or("no client")?;
+        let (head, body) = asked.text();
+        let mut from = 0;
+        for cut in cuts {
+            let to = cut.end.map_or(head.len(), |end| end.index(head.len()));
+            send(game, client, &head.as_bytes()[from..to], &cut.call(&numbers))?;
+            from = to;
         }
-        Ok(())
+        send(game, client, body.as_bytes(), &cuts[0].call(&numbers))
     }
 
     fn answer(&mut self, game: &mut Game, socket: Index, number: Index, how: Index) -> Outcome<()> {
@@ -190,7 +229,7 @@ impl Model {
     /// The status that the request under way gets.
     fn answered(&mut self, place: usize) -> Outcome<u16> {
         let request = self.sockets[place].asked.take().ok_or("nothing was asked")?;
-        let status = 200 + request;
+        let status = 200 + request.number;
         self.count(request, status);
         Ok(status)
     }
@@ -326,4 +365,13 @@ fn tell(game: &mut Game, line: &str) -> Outcome<()> {
     } else {
         Err(format!("{line} gave {numbers:?}").into())
     }
+}
+
+/// The client sends what the player then reads; nothing at all is neither sent nor read.
+fn send(game: &mut Game, client: &mut TcpStream, bytes: &[u8], call: &str) -> Outcome<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    client.write_all(bytes)?;
+    tell(game, &format!("read {call} {}", bytes.len()))
 }

@@ -13,12 +13,13 @@ pub(crate) const WRITES: [&str; 9] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Move {
     Connect,
-    /// Cut: where its head is cut into two reads by two numbers.
+    /// Cut: where its head is cut into two reads by two numbers. A body travels apart, and says that it is a request.
     Request {
         socket: Index,
         number: [Index; 2],
         how: [Index; 2],
         cut: Option<Index>,
+        body: bool,
     },
     Answer {
         socket: Index,
@@ -67,10 +68,10 @@ pub(crate) enum Move {
 pub(crate) fn a_move() -> impl Strategy<Value = Move> {
     let index = any::<Index>;
     prop_oneof![
-        3 => Just(Move::Connect),
-        8 => (index(), any::<[Index; 2]>(), any::<[Index; 2]>(), any::<Option<Index>>())
-            .prop_map(|(socket, number, how, cut)| Move::Request { socket, number, how, cut }),
-        8 => (index(), index(), index()).prop_map(|(socket, number, how)| Move::Answer { socket, number, how }),
+        6 => Just(Move::Connect),
+        16 => (index(), any::<[Index; 2]>(), any::<[Index; 2]>(), any::<Option<Index>>(), any::<bool>())
+            .prop_map(|(socket, number, how, cut, body)| Move::Request { socket, number, how, cut, body }),
+        12 => (index(), index(), index()).prop_map(|(socket, number, how)| Move::Answer { socket, number, how }),
         1 => index().prop_map(|socket| Move::Leave { socket }),
         1 => index().prop_map(|socket| Move::Part { socket }),
         1 => index().prop_map(|socket| Move::Shutdown { socket }),
