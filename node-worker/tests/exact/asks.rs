@@ -82,7 +82,7 @@ const ENDS: [(u32, End); 5] = [
 ];
 
 impl Ask {
-    pub(crate) fn draw(random: &mut SmallRng, keeps_alive: bool, chunks_apart: bool) -> Self {
+    pub(crate) fn draw(random: &mut SmallRng, keeps_alive: bool) -> Self {
         let mut roll = random.random_range(0..100);
         let drawn = ENDS.into_iter().find(|(share, _)| {
             let found = roll < *share;
@@ -94,11 +94,7 @@ impl Ask {
             None if keeps_alive => End::Kept,
             None => End::Closed,
         };
-        let mut ask = Self::ending(end, random);
-        if !chunks_apart && ask.body == Body::ChunksApart {
-            ask.body = Body::Chunked;
-        }
-        ask
+        Self::ending(end, random)
     }
 
     /// Without a body, and the connection lives on: one of several that are sent together.

@@ -10,41 +10,14 @@ use crate::{asks::Ask, connection::Connection, harness::Outcome, servers::Counts
 const PHASES: [(usize, usize); 4] = [(1, 5), (8, 25), (64, 30), (256, 40)];
 /// Of so many connections one never lives longer than a request.
 const CLOSING: usize = 8;
+/// Of so many connections one pipelines.
+const PIPELINING: usize = 3;
 
 /// What a load consists of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(crate) requests: usize,
     pub(crate) seed: u64,
-    pub(crate) kind: Kind,
-}
-
-/// What kinds of requests a load has beside the plain ones.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
-    /// Some requests are sent before the answers to earlier ones.
-    pub(crate) pipelined: bool,
-    /// Bodies in chunks may come after their heads. A server that answers without having read them may read their end together with
-    /// the next request.
-    pub(crate) chunks_apart: bool,
-}
-
-impl Kind {
-    /// One request after the other, each read whole before it is answered.
-    pub(crate) const PLAIN: Self = Self {
-        pipelined: false,
-        chunks_apart: true,
-    };
-    /// The same for a server that answers before it has read the body.
-    pub(crate) const EARLY: Self = Self {
-        pipelined: false,
-        chunks_apart: false,
-    };
-    /// Everything.
-    pub(crate) const ANY: Self = Self {
-        pipelined: true,
-        chunks_apart: true,
-    };
 }
 
 impl Load {
@@ -74,17 +47,19 @@ impl Load {
         let seed = self.seed << 32 | (connections << 16 | number) as u64;
         let mut random = SmallRng::seed_from_u64(seed);
         let keeps_alive = number % CLOSING != CLOSING - 1;
+        // Some requests are sent before the answers to earlier ones; on the other connections never.
+        let pipelines = number % PIPELINING == PIPELINING - 1;
         let (mut connection, mut book) = (Connection::to(address), Counts::new());
         let mut left = requests;
         while left > 0 {
-            let together = if self.kind.pipelined && random.random_ratio(1, 10) {
+            let together = if pipelines && random.random_ratio(1, 5) {
                 random.random_range(2..6).min(left)
             } else {
                 1
             };
             left -= together;
             if together == 1 {
-                let ask = Ask::draw(&mut random, keeps_alive, self.kind.chunks_apart);
+                let ask = Ask::draw(&mut random, keeps_alive);
                 let got = connection.ask(&ask).map_err(|error| format!("{ask:?}: {error}"))?;
                 enter(&mut book, &ask, got)?;
             } else {

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::{
     books::{Told, by, difference, method, route, total},
     harness::{Outcome, turn, wait_for},
-    load::{Kind, Load},
+    load::Load,
     servers::{Calls, Counts, Server},
     sink::Sink,
     worker::{ConfigFile, Worker},
@@ -63,12 +63,12 @@ fn asked_for(name: &str, default: usize) -> Outcome<usize> {
 }
 
 /// Repeats the load in every mode. A line tells of each; the error, how many differed.
-fn measure(name: &str, server: &Server, kind: Kind) -> Outcome<()> {
+fn measure(name: &str, server: &Server) -> Outcome<()> {
     let (runs, requests) = (asked_for("RUNS", 1)?, asked_for("REQUESTS", 5000)?);
     let mut failed = 0;
     for (run, mode) in (1..=runs).flat_map(|run| MODES.map(|mode| (run, mode))) {
         let seed = run as u64;
-        let line = once(server, &Load { requests, seed, kind }, mode).unwrap_or_else(|error| {
+        let line = once(server, &Load { requests, seed }, mode).unwrap_or_else(|error| {
             failed += 1;
             format!("FAILED: {error}")
         });
@@ -211,53 +211,31 @@ fn check_spans(sink: &Sink, sent: &Counts) {
 #[test]
 fn nginx_is_counted_exactly() {
     let Some(_turn) = turn(&["nginx"]) else { return };
-    measure("nginx", &Server::nginx().unwrap(), Kind::EARLY).unwrap();
+    measure("nginx", &Server::nginx().unwrap()).unwrap();
 }
 
 #[test]
 fn go_is_counted_exactly() {
     let Some(_turn) = turn(&["go"]) else { return };
-    measure("Go", &Server::go().unwrap(), Kind::PLAIN).unwrap();
+    measure("Go", &Server::go().unwrap()).unwrap();
 }
 
 #[test]
 fn python_is_counted_exactly() {
     let Some(_turn) = turn(&["python3"]) else { return };
-    measure("Python", &python().unwrap(), Kind::PLAIN).unwrap();
+    measure("Python", &python().unwrap()).unwrap();
 }
 
 #[test]
 fn node_is_counted_exactly() {
     let Some(_turn) = turn(&["node"]) else { return };
-    measure("Node", &Server::script("node", "server.js").unwrap(), Kind::PLAIN).unwrap();
+    measure("Node", &Server::script("node", "server.js").unwrap()).unwrap();
 }
 
 #[test]
 fn java_is_counted_exactly() {
     let Some(_turn) = turn(&["javac"]) else { return };
-    measure("Java", &Server::script("java", "Server.java").unwrap(), Kind::PLAIN).unwrap();
-}
-
-#[test]
-fn pipelined_requests_are_counted_exactly() {
-    let Some(_turn) = turn(&["nginx", "go", "python3", "node", "javac"]) else {
-        return;
-    };
-    measure("nginx, pipelined", &Server::nginx().unwrap(), Kind::ANY).unwrap();
-    measure("Go, pipelined", &Server::go().unwrap(), Kind::ANY).unwrap();
-    measure("Python, pipelined", &python().unwrap(), Kind::ANY).unwrap();
-    measure(
-        "Node, pipelined",
-        &Server::script("node", "server.js").unwrap(),
-        Kind::ANY,
-    )
-    .unwrap();
-    measure(
-        "Java, pipelined",
-        &Server::script("java", "Server.java").unwrap(),
-        Kind::ANY,
-    )
-    .unwrap();
+    measure("Java", &Server::script("java", "Server.java").unwrap()).unwrap();
 }
 
 fn python() -> Outcome<Server> {

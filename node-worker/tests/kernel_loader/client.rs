@@ -29,11 +29,16 @@ impl Client {
         self.answer()
     }
 
-    /// A request whose body travels apart from its head.
-    pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> Outcome<u16> {
+    /// A request whose body travels together with its head, or apart from it.
+    pub(crate) fn post(&mut self, path: &str, body: &str, apart: bool) -> Outcome<u16> {
         let length = body.len();
-        self.send(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
-        self.send(body)?;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+        if apart {
+            self.send(head.as_bytes())?;
+            self.send(body.as_bytes())?;
+        } else {
+            self.send(format!("{head}{body}").as_bytes())?;
+        }
         self.answer()
     }
 

@@ -99,9 +99,9 @@ fn go(port: u16, _folder: &TempDir) -> Outcome<Command> {
 }
 
 /// Sends from several connections at a time; returns what was sent and answered.
-fn load(port: u16) -> Outcome<Counts> {
+fn load(port: u16, apart: bool) -> Outcome<Counts> {
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| thread::spawn(move || run_client(port, client).map_err(|error| error.to_string())))
+        .map(|client| thread::spawn(move || run_client(port, client, apart).map_err(|error| error.to_string())))
         .collect();
     let mut all = Counts::new();
     for client in clients {
@@ -112,7 +112,7 @@ fn load(port: u16) -> Outcome<Counts> {
     Ok(all)
 }
 
-fn run_client(port: u16, number: usize) -> Outcome<Counts> {
+fn run_client(port: u16, number: usize, apart: bool) -> Outcome<Counts> {
     let mut client = Client::connect(port)?;
     let mut sent = Counts::new();
     for request in 0..REQUESTS_PER_CLIENT {
@@ -120,7 +120,7 @@ fn run_client(port: u16, number: usize) -> Outcome<Counts> {
         let path = format!("/status/{status}/{}?client={number}", request % 7);
         let is_post = request % 10 == 9;
         let (method, got) = if is_post {
-            ("POST", client.post(&path, b"a body")?)
+            ("POST", client.post(&path, "a body", apart)?)
         } else {
             ("GET", client.get(&path)?)
         };
@@ -149,10 +149,11 @@ fn collect(probes: &mut Probes, expected: &Counts) -> Outcome<Counts> {
     Ok(seen)
 }
 
-fn measure(server: &Server) -> Outcome<()> {
+/// `apart`: bodies travel apart from their heads. A server that answers without them may read them late, which is not the fast path.
+fn measure(server: &Server, apart: bool) -> Outcome<()> {
     let mut probes = probes()?;
     server.select(&mut probes)?;
-    let sent = load(server.port)?;
+    let sent = load(server.port, apart)?;
     let seen = collect(&mut probes, &sent)?;
     assert_eq!(seen, sent);
     let stats = probes.stats()?;
@@ -171,25 +172,25 @@ fn measure(server: &Server) -> Outcome<()> {
 #[test]
 fn every_request_to_nginx_is_seen_once() {
     let Some(_turn) = turn(&["nginx"]) else { return };
-    measure(&Server::start(nginx).unwrap()).unwrap();
+    measure(&Server::start(nginx).unwrap(), false).unwrap();
 }
 
 #[test]
 fn every_request_to_python_is_seen_once() {
     let Some(_turn) = turn(&["python3"]) else { return };
-    measure(&Server::start(script("python3", "server.py")).unwrap()).unwrap();
+    measure(&Server::start(script("python3", "server.py")).unwrap(), true).unwrap();
 }
 
 #[test]
 fn every_request_to_node_is_seen_once() {
     let Some(_turn) = turn(&["node"]) else { return };
-    measure(&Server::start(script("node", "server.js")).unwrap()).unwrap();
+    measure(&Server::start(script("node", "server.js")).unwrap(), true).unwrap();
 }
 
 #[test]
 fn every_request_to_go_is_seen_once() {
     let Some(_turn) = turn(&["go"]) else { return };
-    measure(&Server::start(go).unwrap()).unwrap();
+    measure(&Server::start(go).unwrap(), true).unwrap();
 }
 
 #[test]

@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 use super::{DecodeError, peer, role, split, u8_at, u16_at, u32_at, u64_at};
 use crate::{HEAD_BYTES, RAW_BYTES, RawKind, RawRecord, RequestRecord, Role, UnderWay};
 
+/// Bytes of a record before the transferred ones.
+const HEADER: usize = RawRecord::<RAW_BYTES>::HEADER_BYTES;
+
 /// A piece of news of such a connection, borrowed from the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawEvent<'a> {
@@ -90,7 +93,7 @@ pub struct RawRequest<'a> {
 impl<'a> RawEvent<'a> {
     /// Reads one record of the ring `RAW`.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let (fixed, rest) = split::<{ RawRecord::HEADER_BYTES }>(bytes)?;
+        let (fixed, rest) = split::<{ HEADER }>(bytes)?;
         let captured = usize::from(u16_at(fixed, offset_of!(RawRecord, captured)));
         let transferred =
             rest.get(..captured)
@@ -129,7 +132,7 @@ impl RawNews<'_> {
     }
 }
 
-fn news<'a>(fixed: &[u8; RawRecord::HEADER_BYTES], bytes: &'a [u8]) -> Result<RawNews<'a>, DecodeError> {
+fn news<'a>(fixed: &[u8; HEADER], bytes: &'a [u8]) -> Result<RawNews<'a>, DecodeError> {
     let mark = || flag(u8_at(fixed, offset_of!(RawRecord, mark)));
     Ok(match kind(u8_at(fixed, offset_of!(RawRecord, kind)))? {
         RawKind::Open => RawNews::Open {

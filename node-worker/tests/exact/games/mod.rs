@@ -267,7 +267,6 @@ fn requests_over_unix_sockets_are_counted() {
 }
 
 #[test]
-#[ignore = "nobody tells the end of a Unix socket, so the next one at its address is taken for it"]
 fn requests_over_unix_sockets_that_are_closed_are_aborted_and_do_not_hide_others() {
     let Some(_turn) = turn(&["python3", "unshare"]) else {
         return;
