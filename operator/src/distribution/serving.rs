@@ -83,9 +83,9 @@ impl Serving {
         };
         let (keyring, listener) = prepared?;
         self.readiness.set(Part::Listening, true);
-        let served = self.rounds(&server, &listener, keyring).await;
+        let ended = self.rounds(&server, &listener, keyring).await;
         self.readiness.set(Part::Listening, false);
-        served
+        ended
     }
 
     pub(super) async fn rounds(
@@ -124,20 +124,20 @@ impl Serving {
         let listener = listener.map_err(|source| self.unbound(source))?;
         let round = self.stop.child_token();
         let serving = async {
-            let served = tokio::select! {
-                served = server.until(&round).serve(listener, certificate) => served,
+            let ended = tokio::select! {
+                ended = server.until(&round).serve(listener, certificate) => ended,
                 () = drained(&round) => Ok(()),
             };
             round.cancel();
-            served
+            ended
         };
         let watching = async {
             let turned = round.run_until_cancelled(self.until_turned(&keyring)).await;
             round.cancel();
             turned
         };
-        let (served, turned) = tokio::join!(serving, watching);
-        served?;
+        let (ended, turned) = tokio::join!(serving, watching);
+        ended?;
         Ok(turned.unwrap_or(keyring))
     }
 

@@ -167,7 +167,7 @@ async fn of_two_replicas_that_step_at_once_the_second_takes_what_the_first_wrote
 async fn somebody_who_asks_on_the_secret_gets_another_authority() {
     let (_, mut secret) = stored();
     secret["metadata"]["resourceVersion"] = json!("7");
-    let asked = clock().now() + Duration::from_secs(60);
+    let asked = clock().now() + Duration::from_mins(1);
     for (text, writes) in [(asked.to_string(), true), ("tomorrow".to_owned(), false)] {
         secret["metadata"]["annotations"] = json!({ROTATE_BEFORE: text});
         let secret = secret.clone();
