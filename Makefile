@@ -71,6 +71,10 @@ ebpf: ## Rebuild the eBPF object that is checked in (needs a nightly Rust)
 crds: ## Write crds/yaml from the Rust types
 	@cargo run --quiet -p shoalwatch-crds --bin crdgen
 
+.PHONY: manifests
+manifests: ## Write manifests/base from the chart, and the chart's copy of crds/yaml
+	@cd e2e/cluster && SHOALWATCH_REGENERATE=1 CGO_ENABLED=0 go test -count=1 ./chart
+
 .PHONY: proto
 proto: ## Write the Rust code of the proto file
 	@SHOALWATCH_REGENERATE=1 cargo test --quiet -p shoalwatch-node-api --test generated
@@ -111,8 +115,10 @@ test-rust: prerequisites ## Pure, API and kernel tiers (the kernel tier needs ro
 	@cargo test $(CRATES)
 
 .PHONY: test-go
-test-go: ## The local cluster's and the shop's own tests
-	@cd e2e/cluster && CGO_ENABLED=0 go vet ./local ./pause && CGO_ENABLED=0 go test ./local
+test-go: ## The chart's tests, the local cluster's and the shop's own
+	@cd e2e/cluster && CGO_ENABLED=0 go vet ./local ./pause ./chart && CGO_ENABLED=0 go test ./local
+# The chart's tests read files outside of their module, which Go's cache of results does not look at.
+	@cd e2e/cluster && CGO_ENABLED=0 go test -count=1 ./chart
 	@cd e2e/apps && go vet ./...
 
 .PHONY: exact

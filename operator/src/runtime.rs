@@ -17,7 +17,13 @@ use crate::{
     args::Args,
     clock::{SharedClock, SystemClock},
     controllers,
-    distribution::{self, DELIVERIES, Distribution, auth::TokenReviewer, server::Server, serving::Serving},
+    distribution::{
+        self, DELIVERIES, Distribution,
+        auth::TokenReviewer,
+        residents::Residents,
+        server::Server,
+        serving::{LOOK_EVERY, Serving},
+    },
     lease::{self, Campaign},
     logging::{self, chain},
     metrics,
@@ -143,9 +149,11 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         streams.clone(),
     );
     let stop = supervisor.stop(Shift::Early);
+    let residents = Residents::new(streams.clone());
     let server = Server::new(
         &distribution,
         reviewer,
+        residents.clone(),
         deliveries.clone(),
         streams.clone(),
         stop.clone(),
@@ -158,6 +166,7 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         clock: Arc::clone(&clock),
         metrics: streams,
         readiness: readiness.clone(),
+        look_every: LOOK_EVERY,
         stop: stop.clone(),
     };
     let controllers = controllers::run(controllers::Inputs {
@@ -176,6 +185,8 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
     let serving_admin = admin::serve(admin, readiness.clone(), Arc::new(registry), late.clone());
     supervisor.spawn("admin", Shift::Late, serving_admin);
     supervisor.spawn("lease", Shift::Late, endless(campaign.run(readiness, late)));
+    let following = residents.follow(client.clone(), stop.clone());
+    supervisor.spawn("residents", Shift::Early, endless(following));
     supervisor.spawn("pusher", Shift::Early, endless(pusher.run(stop)));
     supervisor.spawn("controllers", Shift::Early, async move {
         let ended = controllers.await;

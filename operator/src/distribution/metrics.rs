@@ -17,7 +17,9 @@ pub struct Metrics {
     pub(super) superseded_nacks: Counter,
     deliveries: Family<Delivered, Counter>,
     reviews: Family<Reviewed, Counter>,
+    pub(super) refused_rows: Counter,
     tokens: Gauge,
+    pods: Gauge,
     stream_ends: Family<Ended, Counter>,
     ca_expiry: Gauge,
 }
@@ -58,7 +60,7 @@ struct Delivered {
 pub(super) enum DeliveryOutcome {
     /// Ingested, and acknowledged to the worker.
     Acknowledged,
-    /// Dropped by whoever ingests; the worker keeps it and sends it again.
+    /// Dropped by whoever ingests, or with a row whose pod is not known yet; the worker keeps it and sends it again.
     Unacknowledged,
 }
 
@@ -112,9 +114,24 @@ impl Metrics {
             metrics.deliveries.clone(),
         );
         registry.register(
+            "sli_rows_refused",
+            "Rows of SLI reports about releases that have no pods on the worker's node",
+            metrics.refused_rows.clone(),
+        );
+        registry.register(
+            "pods_known",
+            "Pods of Deployments whose node is known, of 150,000 at most",
+            metrics.pods.clone(),
+        );
+        registry.register(
             "token_reviews",
             "Checks of workers' tokens, by outcome",
             metrics.reviews.clone(),
+        );
+        registry.register(
+            "tokens_cached",
+            "Tokens whose review is remembered, of 10,000 at most",
+            metrics.tokens.clone(),
         );
         registry.register(
             "stream_ends",
@@ -144,6 +161,10 @@ impl Metrics {
 
     pub(super) fn tokens_cached(&self, count: usize) {
         self.tokens.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn pods_known(&self, count: usize) {
+        self.pods.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// `category` is one of a bounded enum.

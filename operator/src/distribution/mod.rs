@@ -3,7 +3,8 @@
 //! ```text
 //! controllers ─ publish ─► Pusher (debounce, term) ─► target ─► one Stream for each worker ─► Push
 //! controllers ◄── fleet ── Roster ◄── Hello, ACK, NACK ────────┘
-//! controllers ◄── Delivery ◄── SliReport ──────────────────────┘   acknowledged once it was ingested
+//! controllers ◄── Delivery ◄── Gate ◄── SliReport ─────────────┘   acknowledged once it was ingested
+//! API server ─ pods ─► Residents ┘
 //! ```
 //!
 //! Nothing is sent to a worker that runs the target already, and nothing at all while this replica does not lead.
@@ -14,8 +15,11 @@ pub(crate) mod certificates;
 mod conversation;
 mod end;
 pub mod fleet;
+mod gate;
 pub mod metrics;
 mod pusher;
+mod quiet;
+pub(crate) mod residents;
 mod roster;
 pub(crate) mod server;
 pub(crate) mod serving;
@@ -45,7 +49,7 @@ use crate::{clock::SharedClock, lease::Leadership};
 pub struct Delivery {
     /// The worker's node, as its token says.
     pub node: String,
-    /// Within the bounds of [`limits`](shoalwatch_node_api::limits).
+    /// Within the bounds of [`limits`](shoalwatch_node_api::limits), and about releases with pods on that node only.
     pub report: wire::SliReport,
     /// Fired after the report was ingested.
     pub done: oneshot::Sender<()>,

@@ -19,6 +19,7 @@ use super::{
     auth::{Authenticator, bearer},
     certificates::ServerCertificate,
     metrics::Metrics,
+    residents::Residents,
     stream::{OUTBOX, Shared, Stream},
 };
 use crate::logging::chain;
@@ -53,6 +54,7 @@ impl<A: Authenticator> Server<A> {
     pub(crate) fn new(
         distribution: &Distribution,
         authenticator: A,
+        residents: Residents,
         deliveries: mpsc::Sender<Delivery>,
         metrics: Metrics,
         stop: CancellationToken,
@@ -61,6 +63,7 @@ impl<A: Authenticator> Server<A> {
             leadership: distribution.leadership.clone(),
             target: distribution.target.subscribe(),
             roster: distribution.roster.clone(),
+            residents,
             deliveries,
             metrics,
             stop,
@@ -68,6 +71,18 @@ impl<A: Authenticator> Server<A> {
         Self {
             authenticator: Arc::new(authenticator),
             shared,
+            streams: TaskTracker::new(),
+        }
+    }
+
+    /// The same server, to be served once until `stop`, which ends the streams too.
+    pub(crate) fn until(&self, stop: &CancellationToken) -> Self {
+        Self {
+            authenticator: Arc::clone(&self.authenticator),
+            shared: Shared {
+                stop: stop.clone(),
+                ..self.shared.clone()
+            },
             streams: TaskTracker::new(),
         }
     }

@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     auth::TokenReviewer,
     certificates::{
-        self, server_names,
+        self,
+        keyring::Keyring,
+        server_names,
         store::{self, StoreError},
     },
     metrics::Metrics,
@@ -26,8 +28,13 @@ use crate::{
     logging::chain,
 };
 
-/// How often it is checked that the ConfigMap that workers read still shows the certificate.
-const PUBLISH_EVERY: Duration = Duration::from_mins(1);
+/// How often it is checked which authority signs, and that the ConfigMap that workers read still shows what they may trust.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// How long connections may take to close when another authority signs, or at the end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The socket itself, of which each round has a copy.
+pub(super) type Listener = std::net::TcpListener;
 
 /// Why workers cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +68,8 @@ pub(crate) struct Serving {
     pub(crate) clock: SharedClock,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
+    /// [`LOOK_EVERY`], but in tests.
+    pub(crate) look_every: Duration,
     pub(crate) stop: CancellationToken,
 }
 
@@ -72,45 +81,113 @@ impl Serving {
         let Some(prepared) = stop.run_until_cancelled(self.prepare()).await else {
             return Ok(());
         };
-        let (authority, listener) = prepared?;
-        let names = server_names(&self.namespace, self.pod_ip);
-        let certificate = authority.certify(names, self.clock.now()).map_err(Error::Certificate)?;
+        let (keyring, listener) = prepared?;
         self.readiness.set(Part::Listening, true);
-        let publishing = stop.run_until_cancelled(self.keep_published(authority.certificate()));
-        let (end, _) = tokio::join!(server.serve(listener, certificate), publishing);
+        let ended = self.rounds(&server, &listener, keyring).await;
         self.readiness.set(Part::Listening, false);
-        Ok(end?)
+        ended
     }
 
-    async fn prepare(&self) -> Result<(certificates::Authority, TcpListener), Error> {
-        let authority = patiently(|| store::obtain(self.client.clone(), &self.namespace, &*self.clock)).await?;
-        self.metrics.ca_expires(authority.expires());
-        patiently(|| self.publish(authority.certificate())).await?;
+    pub(super) async fn rounds(
+        &self,
+        server: &Server<TokenReviewer>,
+        listener: &Listener,
+        mut keyring: Keyring,
+    ) -> Result<(), Error> {
+        while !self.stop.is_cancelled() {
+            keyring = self.round(server, listener, keyring).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn prepare(&self) -> Result<(Keyring, Listener), Error> {
+        let keyring = patiently(|| store::obtain(&self.client, &self.namespace, &*self.clock)).await?;
+        patiently(|| self.publish(&keyring)).await?;
         self.readiness.set(Part::Authority, true);
-        let listener = TcpListener::bind(self.address).await;
-        let listener = listener.map_err(|source| Error::Bind {
-            address: self.address,
-            source,
-        })?;
+        let listener = self.listen().await?;
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "workers can connect");
         }
-        Ok((authority, listener))
+        Ok((keyring, listener))
     }
 
-    async fn publish(&self, certificate: &str) -> Result<(), StoreError> {
-        store::publish(self.client.clone(), &self.namespace, certificate).await
+    /// Serves with one certificate, until told to stop or until another authority signs; workers are asked to come back.
+    async fn round(
+        &self,
+        server: &Server<TokenReviewer>,
+        listener: &Listener,
+        keyring: Keyring,
+    ) -> Result<Keyring, Error> {
+        let names = server_names(&self.namespace, self.pod_ip);
+        let certificate = keyring.certify(names, self.clock.now()).map_err(Error::Certificate)?;
+        let listener = listener.try_clone().and_then(TcpListener::from_std);
+        let listener = listener.map_err(|source| self.unbound(source))?;
+        let round = self.stop.child_token();
+        let serving = async {
+            let ended = tokio::select! {
+                ended = server.until(&round).serve(listener, certificate) => ended,
+                () = drained(&round) => Ok(()),
+            };
+            round.cancel();
+            ended
+        };
+        let watching = async {
+            let turned = round.run_until_cancelled(self.until_turned(&keyring)).await;
+            round.cancel();
+            turned
+        };
+        let (ended, turned) = tokio::join!(serving, watching);
+        ended?;
+        Ok(turned.unwrap_or(keyring))
     }
 
-    /// A ConfigMap that somebody deleted or changed would keep new workers out until the operator restarts.
-    async fn keep_published(&self, certificate: &str) {
+    /// The socket stays open between two rounds, so that nobody is refused meanwhile.
+    async fn listen(&self) -> Result<Listener, Error> {
+        let listener = TcpListener::bind(self.address).await;
+        let listener = listener.and_then(TcpListener::into_std);
+        listener.map_err(|source| self.unbound(source))
+    }
+
+    const fn unbound(&self, source: std::io::Error) -> Error {
+        Error::Bind {
+            address: self.address,
+            source,
+        }
+    }
+
+    async fn publish(&self, keyring: &Keyring) -> Result<(), StoreError> {
+        self.metrics.ca_expires(keyring.expires());
+        store::publish(self.client.clone(), &self.namespace, &keyring.bundle()).await
+    }
+
+    /// Keeps what workers trust as it should be, until another authority signs. A ConfigMap that somebody deleted or changed
+    /// would keep new workers out.
+    async fn until_turned(&self, served: &Keyring) -> Keyring {
         loop {
-            sleep(PUBLISH_EVERY).await;
-            if let Err(error) = self.publish(certificate).await {
-                tracing::warn!(error = chain(&error), "could not check what workers trust");
+            sleep(self.look_every).await;
+            match self.look().await {
+                Ok(found) if !found.signs_like(served) => return found,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(
+                    category = error.category(),
+                    error = chain(&error),
+                    "could not check what workers trust"
+                ),
             }
         }
     }
+
+    async fn look(&self) -> Result<Keyring, StoreError> {
+        let keyring = store::obtain(&self.client, &self.namespace, &*self.clock).await?;
+        self.publish(&keyring).await?;
+        Ok(keyring)
+    }
+}
+
+/// Some time after `round` was ended: whoever does not let go of its connection then is left behind.
+async fn drained(round: &CancellationToken) {
+    round.cancelled().await;
+    sleep(DRAIN).await;
 }
 
 /// Tries until the API server answers.

@@ -17,8 +17,10 @@ use super::{
     bounds,
     conversation::{Answer, Conversation},
     end::End,
+    gate::Gate,
     metrics::{DeliveryOutcome, Metrics},
     pusher::Target,
+    residents::Residents,
     roster::{Roster, Seat},
 };
 use crate::{lease::Leadership, logging::chain};
@@ -41,12 +43,14 @@ pub(super) struct Shared {
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) target: watch::Receiver<Option<Arc<Target>>>,
     pub(super) roster: Roster,
+    pub(super) residents: Residents,
     pub(super) deliveries: mpsc::Sender<Delivery>,
     pub(super) metrics: Metrics,
     pub(super) stop: CancellationToken,
 }
 
-type Ingested = (wire::SliAck, Result<(), oneshot::error::RecvError>);
+/// What to acknowledge, if anything, and whether the report was ingested.
+type Ingested = (Option<wire::SliAck>, Result<(), oneshot::error::RecvError>);
 
 /// One worker's stream, after its token was found good.
 pub(super) struct Stream {
@@ -54,6 +58,7 @@ pub(super) struct Stream {
     inbox: Streaming<wire::WorkerMessage>,
     outbox: Outbox,
     conversation: Conversation,
+    gate: Gate,
     /// A report for which the queue has no room yet: nothing more is read while it is here.
     waiting: Option<Delivery>,
     ingesting: FuturesOrdered<futures::future::BoxFuture<'static, Ingested>>,
@@ -62,6 +67,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(shared: Shared, inbox: Streaming<wire::WorkerMessage>, outbox: Outbox) -> Self {
         Self {
+            gate: Gate::new(shared.residents.clone()),
             shared,
             inbox,
             outbox,
@@ -165,7 +171,7 @@ impl Stream {
                 let room = room.map_err(|_closed| End::Stopping)?;
                 self.waiting.take().map_or(Ok(()), |delivery| { room.send(delivery); Ok(()) })
             }
-            Some((ack, ingested)) = self.ingesting.next() => self.acknowledge(ack, ingested.is_ok()).await,
+            Some((ack, ingested)) = self.ingesting.next() => self.acknowledge(ack.filter(|_| ingested.is_ok())).await,
         }
     }
 
@@ -221,14 +227,19 @@ impl Stream {
         }
     }
 
-    fn hear_report(&mut self, report: wire::SliReport, seat: &Seat) -> Result<(), End> {
+    fn hear_report(&mut self, mut report: wire::SliReport, seat: &Seat) -> Result<(), End> {
         bounds::report(&report).map_err(End::OutOfBounds)?;
         seat.heard();
+        let sifted = self.gate.sift(seat.node(), &mut report);
+        self.shared
+            .metrics
+            .refused_rows
+            .inc_by(u64::try_from(sifted.refused).unwrap_or(u64::MAX));
         let (done, ingested) = oneshot::channel();
-        let ack = wire::SliAck {
+        let ack = (!sifted.again).then(|| wire::SliAck {
             start_id: report.start_id.clone(),
             sequence: report.sequence,
-        };
+        });
         self.ingesting.push_back(Box::pin(async move { (ack, ingested.await) }));
         self.waiting = Some(Delivery {
             node: seat.node().to_owned(),
@@ -238,11 +249,11 @@ impl Stream {
         Ok(())
     }
 
-    async fn acknowledge(&mut self, ack: wire::SliAck, ingested: bool) -> Result<(), End> {
-        if !ingested {
+    async fn acknowledge(&mut self, ack: Option<wire::SliAck>) -> Result<(), End> {
+        let Some(ack) = ack else {
             self.shared.metrics.delivered(DeliveryOutcome::Unacknowledged);
             return Ok(());
-        }
+        };
         self.shared.metrics.delivered(DeliveryOutcome::Acknowledged);
         self.say(Say::SliAck(ack)).await
     }

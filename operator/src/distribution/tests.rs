@@ -1,5 +1,9 @@
 //! The whole server on a free port, over TLS, with workers that are played here.
 
+mod api;
+mod rotation;
+mod security;
+
 use std::{net::SocketAddr, time::Duration};
 
 use shoalwatch_node_api::{
@@ -15,12 +19,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Status, Streaming,
+    metadata::MetadataValue,
     transport::{Certificate, Channel, ClientTlsConfig},
 };
 
 use super::{
     auth::{Authenticator, Identity, Refusal},
     certificates::{Authority, server_names},
+    residents::Residents,
     server::Server,
     *,
 };
@@ -44,6 +50,7 @@ impl Authenticator for Naming {
 struct Operator {
     distribution: Distribution,
     leadership: watch::Sender<Leadership>,
+    residents: Residents,
     deliveries: mpsc::Receiver<Delivery>,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), server::Error>>,
@@ -56,6 +63,10 @@ const fn leading(term: u64) -> Leadership {
 }
 
 async fn operator(first: Leadership) -> Operator {
+    operator_that_asks(Naming, first).await
+}
+
+async fn operator_that_asks(authenticator: impl Authenticator, first: Leadership) -> Operator {
     let authority = Authority::generate(SystemClock.now()).unwrap();
     let certificate = authority
         .certify(server_names("test", None), SystemClock.now())
@@ -67,11 +78,22 @@ async fn operator(first: Leadership) -> Operator {
     let (queue, deliveries) = mpsc::channel(2);
     let stop = CancellationToken::new();
     tokio::spawn(pusher.run(stop.clone()));
-    let server = Server::new(&distribution, Naming, queue, Metrics::default(), stop.clone());
+    let residents = Residents::new(Metrics::default());
+    residents.settle("web-1", "a", "shop", "v1");
+    let metrics = Metrics::default();
+    let server = Server::new(
+        &distribution,
+        authenticator,
+        residents.clone(),
+        queue,
+        metrics,
+        stop.clone(),
+    );
     let serving = tokio::spawn(server.serve(listener, certificate));
     Operator {
         distribution,
         leadership,
+        residents,
         deliveries,
         stop,
         serving,
@@ -80,28 +102,35 @@ async fn operator(first: Leadership) -> Operator {
     }
 }
 
-impl Operator {
-    async fn channel(&self) -> Channel {
-        let tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.authority))
-            .domain_name("shoalwatch-operator.test.svc");
-        let endpoint = Channel::from_shared(format!("https://{}", self.address)).unwrap();
-        endpoint.tls_config(tls).unwrap().connect().await.unwrap()
-    }
+/// A connection to an operator that shows a certificate of one of `trusted`.
+async fn connect(address: SocketAddr, trusted: &str) -> Result<Channel, tonic::transport::Error> {
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(trusted))
+        .domain_name("shoalwatch-operator.test.svc");
+    let endpoint = Channel::from_shared(format!("https://{address}")).unwrap();
+    endpoint.tls_config(tls)?.connect().await
+}
 
-    /// Opens a stream with `token`, saying nothing yet.
+/// Opens a stream with `token`, saying nothing yet.
+async fn open(channel: Channel, token: Option<&str>) -> Result<Worker, Status> {
+    let (say, outbox) = mpsc::channel(16);
+    let mut request = Request::new(ReceiverStream::new(outbox));
+    if let Some(token) = token {
+        let mut bearer: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+        // As a worker does.
+        bearer.set_sensitive(true);
+        request.metadata_mut().insert("authorization", bearer);
+    }
+    let heard = DistributionClient::new(channel).sync(request).await?;
+    Ok(Worker {
+        say,
+        heard: heard.into_inner(),
+    })
+}
+
+impl Operator {
     async fn open(&self, token: Option<&str>) -> Result<Worker, Status> {
-        let (say, outbox) = mpsc::channel(16);
-        let mut request = Request::new(ReceiverStream::new(outbox));
-        if let Some(token) = token {
-            let bearer = format!("Bearer {token}").parse().unwrap();
-            request.metadata_mut().insert("authorization", bearer);
-        }
-        let heard = DistributionClient::new(self.channel().await).sync(request).await?;
-        Ok(Worker {
-            say,
-            heard: heard.into_inner(),
-        })
+        open(connect(self.address, &self.authority).await.unwrap(), token).await
     }
 
     /// A worker of `node` that runs `applied`, after its Welcome.
@@ -202,6 +231,7 @@ impl Worker {
     async fn report(&self, sequence: u64, rows: usize) {
         let row = wire::SliRow {
             sli_id: "shop/web".to_owned(),
+            revision: "v1".to_owned(),
             good: 9,
             ..wire::SliRow::default()
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
-use kube::{Api, Client, api::PostParams};
+use kube::{Client, Resource, api::PostParams, core::Request};
 use shoalwatch_node_api::TOKEN_AUDIENCE;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    distribution::metrics::{Metrics, ReviewOutcome},
+    distribution::{
+        metrics::{Metrics, ReviewOutcome},
+        quiet,
+    },
 };
 
 /// Where Kubernetes says for which node a bound token was made.
@@ -24,10 +27,12 @@ const CONCURRENT: usize = 32;
 /// One review, the wait for its turn included.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Of the API server's reason so many bytes are told.
+const REASON: usize = 256;
+
 /// Lets in the workers' ServiceAccount only.
-#[derive(Debug)]
 pub(crate) struct TokenReviewer {
-    api: Api<TokenReview>,
+    client: Client,
     username: String,
     cache: Cache,
     turns: Semaphore,
@@ -45,7 +50,7 @@ impl TokenReviewer {
         metrics: Metrics,
     ) -> Self {
         Self {
-            api: Api::all(client),
+            client,
             username: format!("system:serviceaccount:{namespace}:{service_account}"),
             cache: Cache::new(TOKENS),
             turns: Semaphore::new(CONCURRENT),
@@ -63,9 +68,11 @@ impl TokenReviewer {
             },
             ..TokenReview::default()
         };
-        let answer = self.api.create(&PostParams::default(), &review).await;
-        let answer = answer.map_err(|error| Refusal::Unavailable(Box::new(error)))?;
-        identity(answer.status.unwrap_or_default(), &self.username)
+        let unavailable = |error| Refusal::Unavailable(Box::new(error));
+        let body = serde_json::to_vec(&review).map_err(|error| unavailable(kube::Error::SerdeError(error)))?;
+        let create = Request::new(TokenReview::url_path(&(), None)).create(&PostParams::default(), body);
+        let answer: TokenReview = quiet::request(&self.client, create).await.map_err(unavailable)?;
+        identity(answer.status.unwrap_or_default(), &self.username).map_err(|refusal| without(token, refusal))
     }
 
     /// How long the token is valid still, as it says itself: believed only after the API server vouched for it.
@@ -121,6 +128,17 @@ fn identity(status: TokenReviewStatus, wanted: &str) -> Result<Identity, Refusal
         });
     }
     node(user).map(|node| Identity { node }).ok_or(Refusal::NoNode)
+}
+
+/// The refusal without the token, which the API server's webhooks may quote.
+fn without(token: &str, refusal: Refusal) -> Refusal {
+    let Refusal::Invalid(reason) = refusal else {
+        return refusal;
+    };
+    let mut reason = reason.replace(token, "<token>");
+    let end = (0..=REASON).rev().find(|end| reason.is_char_boundary(*end));
+    reason.truncate(end.unwrap_or_default());
+    Refusal::Invalid(reason)
 }
 
 fn node(user: UserInfo) -> Option<String> {

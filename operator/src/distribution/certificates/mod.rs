@@ -1,8 +1,10 @@
 //! The operator's own certification authority: it certifies the distribution server and nothing else.
 //!
-//! The authority is made once and kept in a Secret ([`store`]); it is valid for [`VALID`]. The server's certificate is
-//! made at each start, lives in memory, and ends with the authority, so that nothing expires in between.
+//! The authority is kept in a Secret ([`store`]); it is valid for [`VALID`], and another one follows it before it ends
+//! ([`keyring`]). The server's certificate is made at each start and at each turn, lives in memory, and ends with the
+//! authority, so that nothing expires in between.
 
+pub(crate) mod keyring;
 pub(crate) mod store;
 
 use std::{net::IpAddr, time::Duration};
@@ -41,6 +43,14 @@ pub(crate) enum Error {
     /// The certificate may not sign others.
     #[error("ca.crt is not a CA's certificate")]
     NoAuthority,
+    /// The Secret says no time that could be read.
+    #[error("{name}: {text:?} is no time such as 2026-11-22T04:00:00Z")]
+    Time {
+        /// Where it stands.
+        name: &'static str,
+        /// As found.
+        text: String,
+    },
     /// The certificate's time is over.
     #[error("ca.crt expired at {0}")]
     Expired(Timestamp),
@@ -55,7 +65,12 @@ impl Error {
     pub(crate) const fn category(&self) -> &'static str {
         match self {
             Self::Make(_) => "Make",
-            Self::Missing(_) | Self::Certificate(_) | Self::Key(_) | Self::Mismatch | Self::NoAuthority => "Corrupt",
+            Self::Missing(_)
+            | Self::Certificate(_)
+            | Self::Key(_)
+            | Self::Mismatch
+            | Self::NoAuthority
+            | Self::Time { .. } => "Corrupt",
             Self::Expired(_) | Self::Early(_) => "Expired",
         }
     }
@@ -65,6 +80,7 @@ impl Error {
 pub(crate) struct Authority {
     certificate: String,
     key: KeyPair,
+    begins: Timestamp,
     expires: Timestamp,
 }
 
@@ -86,20 +102,21 @@ pub(crate) struct ServerCertificate {
 impl Authority {
     /// Makes a new authority, valid from an hour ago.
     pub(crate) fn generate(now: Timestamp) -> Result<Self, Error> {
-        let expires = now + VALID;
+        let (begins, expires) = (now - BACKDATED, now + VALID);
         let mut params = CertificateParams::default();
         params
             .distinguished_name
             .push(DnType::CommonName, "shoalwatch-operator CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.not_before = date(now - BACKDATED);
+        params.not_before = date(begins);
         params.not_after = date(expires);
         let key = KeyPair::generate().map_err(Error::Make)?;
         let certificate = params.self_signed(&key).map_err(Error::Make)?.pem();
         Ok(Self {
             certificate,
             key,
+            begins,
             expires,
         })
     }
@@ -110,10 +127,11 @@ impl Authority {
         let (_, pem) = parse_x509_pem(certificate.as_bytes()).map_err(|error| unreadable(&error))?;
         let parsed = pem.parse_x509().map_err(|error| unreadable(&error))?;
         let key = KeyPair::from_pem(key).map_err(Error::Key)?;
-        let expires = check(&parsed, &key, now)?;
+        let (begins, expires) = check(&parsed, &key, now)?;
         Ok(Self {
             certificate: certificate.to_owned(),
             key,
+            begins,
             expires,
         })
     }
@@ -121,6 +139,11 @@ impl Authority {
     /// What workers trust, as PEM.
     pub(crate) fn certificate(&self) -> &str {
         &self.certificate
+    }
+
+    /// An hour before it was made.
+    const fn begins(&self) -> Timestamp {
+        self.begins
     }
 
     pub(crate) const fn expires(&self) -> Timestamp {
@@ -151,8 +174,8 @@ impl Authority {
     }
 }
 
-/// Whether the pair can certify now; returns when it ends.
-fn check(certificate: &X509Certificate<'_>, key: &KeyPair, now: Timestamp) -> Result<Timestamp, Error> {
+/// Whether the pair can certify now; returns when it begins and ends.
+fn check(certificate: &X509Certificate<'_>, key: &KeyPair, now: Timestamp) -> Result<(Timestamp, Timestamp), Error> {
     if !certificate.is_ca() {
         return Err(Error::NoAuthority);
     }
@@ -170,7 +193,7 @@ fn check(certificate: &X509Certificate<'_>, key: &KeyPair, now: Timestamp) -> Re
     if now < begins {
         return Err(Error::Early(begins));
     }
-    Ok(ends)
+    Ok((begins, ends))
 }
 
 fn date(at: Timestamp) -> OffsetDateTime {

@@ -1,27 +1,42 @@
-//! Where the authority is kept: whole in a Secret, its certificate for everybody in a ConfigMap.
+//! Where the authorities are kept: whole in a Secret, their certificates for everybody in a ConfigMap.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    Api, Client, Resource,
+    api::{GetParams, Patch, PatchParams, PostParams},
+    core::Request,
 };
 use shoalwatch_crds::names::FIELD_MANAGER;
 use shoalwatch_node_api::{CA_CONFIG_MAP, CA_KEY};
+use x509_parser::pem::parse_x509_pem;
 
-use super::{Authority, Error};
-use crate::clock::Clock;
+use super::{
+    Authority, Error,
+    keyring::{Keyring, Step},
+};
+use crate::{clock::Clock, distribution::quiet};
 
 /// The Secret's name.
 pub(crate) const SECRET: &str = "shoalwatch-ca";
+/// The annotation of the Secret that asks for a new authority: one that was made before this time is followed by another.
+pub(crate) const ROTATE_BEFORE: &str = "shoalwatch.dev/rotate-before";
 /// The Secret's key that holds the private key.
 const PRIVATE_KEY: &str = "ca.key";
-/// How often another replica's Secret may vanish under our eyes before that is an error.
+/// Those of the authority that was announced.
+const NEXT: &str = "next.crt";
+const NEXT_KEY: &str = "next.key";
+/// The certificate of the authority before.
+const PREVIOUS: &str = "previous.crt";
+/// When the last step from one to the other was made.
+const STEPPED: &str = "stepped";
+/// How often other replicas' writes may come before ours until that is an error.
 const ATTEMPTS: usize = 3;
 
 /// Why the authority could not be had.
@@ -29,8 +44,8 @@ const ATTEMPTS: usize = 3;
 pub(crate) enum StoreError {
     /// The API server did not answer, or refused. Passes.
     #[error(
-        "the API server refused; the operator needs get and create on secrets, get and patch on configmaps in its own \
-         namespace"
+        "the API server refused; the operator needs get, create and update on secrets, get, create and patch on \
+         configmaps in its own namespace"
     )]
     Api(#[source] Box<kube::Error>),
     /// What is stored cannot serve. Does not pass.
@@ -43,8 +58,8 @@ pub(crate) enum StoreError {
     /// No authority could be made.
     #[error("no CA could be made")]
     Make(#[source] Error),
-    /// The Secret was there at the create and gone at the get, again and again.
-    #[error("Secret {SECRET} appears and vanishes: something else deletes it")]
+    /// The Secret was another one at each look.
+    #[error("Secret {SECRET} changes all the time: something else writes or deletes it")]
     Unstable,
 }
 
@@ -70,63 +85,160 @@ impl StoreError {
     }
 }
 
-/// The authority of this installation: read, or made if nobody has. Replicas that start together agree on the one whose
-/// Secret was created first.
-pub(crate) async fn obtain(client: Client, namespace: &str, clock: &dyn Clock) -> Result<Authority, StoreError> {
-    let api: Api<Secret> = Api::namespaced(client, namespace);
+/// The authorities of this installation: read, or made if nobody has; one step on from one to the next where that is due.
+/// Replicas that do so at the same time agree on what was written first.
+pub(crate) async fn obtain(client: &Client, namespace: &str, clock: &dyn Clock) -> Result<Keyring, StoreError> {
     for _ in 0..ATTEMPTS {
-        if let Some(secret) = api.get_opt(SECRET).await.map_err(StoreError::api)? {
-            return read(&secret, clock).map_err(StoreError::Unusable);
-        }
-        let authority = Authority::generate(clock.now()).map_err(StoreError::Make)?;
-        match api.create(&PostParams::default(), &written(&authority)).await {
-            Ok(_) => {
-                tracing::info!(secret = SECRET, expires = %authority.expires(), "created the certification authority");
-                return Ok(authority);
+        let now = clock.now();
+        let found = get(client, namespace).await.map_err(StoreError::api)?;
+        let (keyring, step, stored) = match found {
+            None => (
+                Keyring::new(Authority::generate(now).map_err(StoreError::Make)?),
+                None,
+                None,
+            ),
+            Some(secret) => {
+                let keyring = read(&secret, now).map_err(StoreError::Unusable)?;
+                let Some(step) = keyring.due(asked(&secret), now) else {
+                    return Ok(keyring);
+                };
+                let keyring = keyring.after(step, now).map_err(StoreError::Make)?;
+                (keyring, Some(step), Some(secret.metadata))
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
+        };
+        match write(client, namespace, &keyring, stored).await {
+            Ok(()) => {
+                tell(step, &keyring);
+                return Ok(keyring);
+            }
+            // 404: it was deleted since.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(error) => return Err(StoreError::api(error)),
         }
     }
     Err(StoreError::Unstable)
 }
 
-fn written(authority: &Authority) -> Secret {
+fn tell(step: Option<Step>, keyring: &Keyring) {
+    let expires = keyring.expires();
+    match step {
+        None => tracing::info!(secret = SECRET, %expires, "created the certification authority"),
+        Some(Step::Announce) => tracing::info!(secret = SECRET, "announced the next certification authority"),
+        Some(Step::Turn) => tracing::info!(secret = SECRET, %expires, "the next certification authority signs"),
+        Some(Step::Forget) => tracing::info!(
+            secret = SECRET,
+            "the previous certification authority is not trusted any more"
+        ),
+    }
+}
+
+async fn get(client: &Client, namespace: &str) -> Result<Option<Secret>, kube::Error> {
+    quiet::request_opt(client, secrets(namespace).get(SECRET, &GetParams::default())).await
+}
+
+fn secrets(namespace: &str) -> Request {
+    Request::new(Secret::url_path(&(), Some(namespace)))
+}
+
+/// Creates the Secret, or replaces the one that `stored` was read from.
+async fn write(
+    client: &Client,
+    namespace: &str,
+    keyring: &Keyring,
+    stored: Option<ObjectMeta>,
+) -> Result<(), kube::Error> {
+    let there = stored.is_some();
+    let secret = Secret {
+        metadata: stored.unwrap_or_else(|| metadata(SECRET)),
+        ..written(keyring)
+    };
+    let body = serde_json::to_vec(&secret).map_err(kube::Error::SerdeError)?;
+    let params = PostParams::default();
+    let request = if there {
+        secrets(namespace).replace(SECRET, &params, body)
+    } else {
+        secrets(namespace).create(&params, body)
+    };
+    quiet::request::<Secret>(client, request).await.map(drop)
+}
+
+fn written(keyring: &Keyring) -> Secret {
+    let next = keyring.next.as_ref();
     let data = [
-        (CA_KEY, authority.certificate().to_owned()),
-        (PRIVATE_KEY, authority.key_pem()),
+        (CA_KEY, Some(keyring.current.certificate().to_owned())),
+        (PRIVATE_KEY, Some(keyring.current.key_pem())),
+        (NEXT, next.map(|next| next.certificate().to_owned())),
+        (NEXT_KEY, next.map(Authority::key_pem)),
+        (PREVIOUS, keyring.previous.clone()),
+        (STEPPED, keyring.stepped.map(|at| at.to_string())),
     ];
+    let data = data
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), ByteString(value?.into_bytes()))));
     Secret {
         metadata: metadata(SECRET),
         type_: Some("Opaque".to_owned()),
-        data: Some(
-            data.map(|(name, value)| (name.to_owned(), ByteString(value.into_bytes())))
-                .into(),
-        ),
+        data: Some(data.collect()),
         ..Secret::default()
     }
 }
 
-fn read(secret: &Secret, clock: &dyn Clock) -> Result<Authority, Error> {
+fn read(secret: &Secret, now: Timestamp) -> Result<Keyring, Error> {
     let text = |name: &'static str| {
-        let data = secret.data.as_ref().and_then(|data| data.get(name));
-        let bytes = data.ok_or(Error::Missing(name))?;
-        Ok(String::from_utf8_lossy(&bytes.0).into_owned())
+        let bytes = secret.data.as_ref()?.get(name)?;
+        Some(String::from_utf8_lossy(&bytes.0).into_owned())
     };
-    Authority::read(&text(CA_KEY)?, &text(PRIVATE_KEY)?, clock.now())
+    let needed = |name: &'static str| text(name).ok_or(Error::Missing(name));
+    let current = Authority::read(&needed(CA_KEY)?, &needed(PRIVATE_KEY)?, now)?;
+    let next = match text(NEXT) {
+        Some(next) => Some(Authority::read(&next, &needed(NEXT_KEY)?, now)?),
+        None => None,
+    };
+    let previous = text(PREVIOUS);
+    if let Some(previous) = &previous {
+        parse_x509_pem(previous.as_bytes()).map_err(|error| Error::Certificate(error.to_string()))?;
+    }
+    // Without its time the next step would come at once, or never.
+    let stepped = if next.is_some() || previous.is_some() {
+        Some(time(STEPPED, needed(STEPPED)?)?)
+    } else {
+        None
+    };
+    Ok(Keyring {
+        current,
+        next,
+        previous,
+        stepped,
+    })
 }
 
-/// Shows the certificate to the workers; writes nothing where it is shown already.
-pub(crate) async fn publish(client: Client, namespace: &str, certificate: &str) -> Result<(), StoreError> {
+fn time(name: &'static str, text: String) -> Result<Timestamp, Error> {
+    text.parse().map_err(|_no_time| Error::Time { name, text })
+}
+
+/// Since when an authority must have been made, as somebody wrote it on the Secret.
+fn asked(secret: &Secret) -> Option<Timestamp> {
+    let text = secret.metadata.annotations.as_ref()?.get(ROTATE_BEFORE)?;
+    match time(ROTATE_BEFORE, text.clone()) {
+        Ok(before) => Some(before),
+        Err(error) => {
+            tracing::warn!(secret = SECRET, %error, "an annotation is not understood");
+            None
+        }
+    }
+}
+
+/// Shows the certificates to the workers; writes nothing where they are shown already.
+pub(crate) async fn publish(client: Client, namespace: &str, bundle: &str) -> Result<(), StoreError> {
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
     let shown = api.get_opt(CA_CONFIG_MAP).await.map_err(StoreError::api)?;
     let shown = shown.as_ref().and_then(|map| map.data.as_ref()?.get(CA_KEY));
-    if shown.is_some_and(|shown| shown == certificate) {
+    if shown.is_some_and(|shown| shown == bundle) {
         return Ok(());
     }
     let map = ConfigMap {
         metadata: metadata(CA_CONFIG_MAP),
-        data: Some(BTreeMap::from([(CA_KEY.to_owned(), certificate.to_owned())])),
+        data: Some(BTreeMap::from([(CA_KEY.to_owned(), bundle.to_owned())])),
         ..ConfigMap::default()
     };
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -135,7 +247,7 @@ pub(crate) async fn publish(client: Client, namespace: &str, certificate: &str) 
         .map_err(StoreError::api)?;
     tracing::info!(
         config_map = CA_CONFIG_MAP,
-        "published the certificate that workers trust"
+        "published the certificates that workers trust"
     );
     Ok(())
 }
@@ -154,113 +266,4 @@ fn metadata(name: &str) -> ObjectMeta {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::{
-        clock::ManualClock,
-        testing::{Asked, api_server},
-    };
-
-    const GET: &str = "GET /api/v1/namespaces/shoalwatch/secrets/shoalwatch-ca";
-    const CREATE: &str = "POST /api/v1/namespaces/shoalwatch/secrets";
-
-    fn clock() -> std::sync::Arc<ManualClock> {
-        ManualClock::at("2026-11-22T04:00:00Z")
-    }
-
-    fn stored() -> (Authority, Value) {
-        let authority = Authority::generate(clock().now()).unwrap();
-        let secret = serde_json::to_value(written(&authority)).unwrap();
-        (authority, secret)
-    }
-
-    #[tokio::test]
-    async fn the_first_replica_makes_an_authority_that_the_next_one_reads() {
-        let (client, mut server) = api_server();
-        let clock = clock();
-        let (made, secret) = tokio::join!(obtain(client.clone(), "shoalwatch", &*clock), async {
-            assert_eq!(server.refuse(404, "NotFound").await.what, GET);
-            server.accept().await
-        });
-        assert_eq!(secret.what, CREATE);
-        let read = obtain(client, "shoalwatch", &*clock);
-        let (read, _) = tokio::join!(read, server.answer(|_| (200, secret.body)));
-        assert_eq!(read.unwrap().certificate(), made.unwrap().certificate());
-    }
-
-    #[tokio::test]
-    async fn of_two_replicas_that_start_together_the_second_takes_the_firsts_authority() {
-        let (client, mut server) = api_server();
-        let clock = clock();
-        let (winner, secret) = stored();
-        let (got, ()) = tokio::join!(obtain(client, "shoalwatch", &*clock), async {
-            server.refuse(404, "NotFound").await;
-            assert_eq!(server.refuse(409, "AlreadyExists").await.what, CREATE);
-            server.answer(|_| (200, secret)).await;
-        });
-        assert_eq!(got.unwrap().certificate(), winner.certificate());
-    }
-
-    #[tokio::test]
-    async fn a_secret_that_cannot_serve_is_an_error_that_says_what_to_do_and_does_not_pass() {
-        let (_, good) = stored();
-        let mut keyless = good.clone();
-        keyless["data"].as_object_mut().unwrap().remove(PRIVATE_KEY);
-        let mut garbage = good;
-        garbage["data"][CA_KEY] = json!("Z2FyYmFnZQ==");
-        for (secret, category) in [(keyless, "Corrupt"), (garbage, "Corrupt"), (json!({}), "Corrupt")] {
-            let (client, mut server) = api_server();
-            let clock = clock();
-            let got = obtain(client, "shoalwatch", &*clock);
-            let (got, _) = tokio::join!(got, server.answer(|_| (200, secret)));
-            let error = got.unwrap_err();
-            assert_eq!((error.category(), error.passes()), (category, false));
-            assert!(
-                error.to_string().contains("Delete it and restart the operator"),
-                "{error}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn an_api_server_that_refuses_may_be_asked_again() {
-        let (client, mut server) = api_server();
-        let clock = clock();
-        let got = obtain(client, "shoalwatch", &*clock);
-        let (got, _) = tokio::join!(got, server.refuse(403, "Forbidden"));
-        assert!(got.unwrap_err().passes());
-    }
-
-    fn config_map(certificate: &str) -> impl FnOnce(&Asked) -> (u16, Value) + use<> {
-        let map = json!({"metadata": {"name": CA_CONFIG_MAP}, "data": {CA_KEY: certificate}});
-        move |_| (200, map)
-    }
-
-    #[tokio::test]
-    async fn a_certificate_that_is_shown_already_is_not_written_again() {
-        let (client, mut server) = api_server();
-        let publishing = publish(client, "shoalwatch", "mine");
-        let (published, ()) = tokio::join!(publishing, async {
-            server.answer(config_map("mine")).await;
-        });
-        published.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_certificate_that_somebody_changed_is_put_back() {
-        let (client, mut server) = api_server();
-        let publishing = publish(client, "shoalwatch", "mine");
-        let (published, patch) = tokio::join!(publishing, async {
-            server.answer(config_map("theirs")).await;
-            server.accept().await
-        });
-        published.unwrap();
-        assert_eq!(
-            patch.what,
-            "PATCH /api/v1/namespaces/shoalwatch/configmaps/shoalwatch-ca"
-        );
-        assert_eq!(patch.body["data"][CA_KEY], "mine");
-    }
-}
+mod tests;

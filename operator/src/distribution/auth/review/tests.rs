@@ -32,7 +32,7 @@ fn reviewed(status: &Value) -> impl FnOnce(&Asked) -> (u16, Value) + use<> {
 
 async fn ask(status: &Value) -> Result<Identity, Refusal> {
     let (reviewer, mut server) = reviewer();
-    let (identity, _) = tokio::join!(reviewer.authenticate("token"), server.answer(reviewed(status)));
+    let (identity, _) = tokio::join!(reviewer.authenticate("secret"), server.answer(reviewed(status)));
     identity
 }
 
@@ -81,6 +81,16 @@ async fn an_expired_token_is_unauthenticated_with_the_servers_reason() {
     let status = refusal.status();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
     assert!(status.message().contains("token has expired"), "{status}");
+}
+
+#[tokio::test]
+async fn a_reason_that_quotes_the_token_or_has_no_end_is_cut() {
+    let reason = format!("secret is no token{}", "…".repeat(REASON));
+    let refusal = ask(&json!({"authenticated": false, "error": reason}))
+        .await
+        .unwrap_err();
+    assert!(matches!(&refusal, Refusal::Invalid(reason) if reason.starts_with("<token> is no token…")));
+    assert!(refusal.to_string().len() < 2 * REASON, "{refusal}");
 }
 
 #[tokio::test]
