@@ -13,7 +13,7 @@ use crate::{
     process, raw,
     registers::Registers,
     socket,
-    stats::count,
+    stats::{count, increment},
 };
 
 /// System calls on x86-64 that matter, by number. `sendfile` is not among them: it never carries a status line.
@@ -43,6 +43,8 @@ mod layout {
     pub(super) const OPENS: u8 = 7;
     /// Many descriptors change.
     pub(super) const CHANGES_MANY: u8 = 8;
+    /// The kernel transfers on its own, where no call returns.
+    pub(super) const UNSEEN: u8 = 9;
 }
 
 mod number {
@@ -66,6 +68,8 @@ mod number {
     pub(super) const ACCEPT4: usize = 288;
     pub(super) const DUP3: usize = 292;
     pub(super) const EXECVEAT: usize = 322;
+    pub(super) const IO_URING_SETUP: usize = 425;
+    pub(super) const IO_URING_ENTER: usize = 426;
     pub(super) const CLOSE_RANGE: usize = 436;
 }
 
@@ -92,6 +96,8 @@ const fn layouts() -> [u8; CALLS] {
     layouts[number::EXECVEAT] = layout::CHANGES_MANY;
     layouts[number::UNSHARE] = layout::CHANGES_MANY;
     layouts[number::CLOSE_RANGE] = layout::CHANGES_MANY;
+    layouts[number::IO_URING_SETUP] = layout::UNSEEN;
+    layouts[number::IO_URING_ENTER] = layout::UNSEEN;
     layouts
 }
 
@@ -181,6 +187,12 @@ fn dispatch(caller: &Caller, registers: &Registers, returned: u64) -> Option<Tra
         }
         layout::CHANGES_MANY => {
             socket::forget_all(caller.task);
+            return None;
+        }
+        layout::UNSEEN => {
+            count(Stat::IoUring);
+            // SAFETY: the map gave the pointer; it is aligned and lives as long as the program runs.
+            unsafe { increment(&raw mut (*caller.task).lost) };
             return None;
         }
         _ => return None,

@@ -105,6 +105,9 @@ counters! {
     "shoalwatch_exported_spans_total", "Spans that the receiver took" => {
         SpansExported [],
     }
+    "shoalwatch_instrumented_services_total", "Services that were seen exporting spans of their own: none are made of their requests" => {
+        Instrumented [],
+    }
     "shoalwatch_selection_failures_total", "Processes that should be observed and are not, by what failed" => {
         SelectFailed ["reason" = "kernel"],
         TeachFailed ["reason" = "teach"],

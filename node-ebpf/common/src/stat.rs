@@ -50,11 +50,14 @@ pub enum Stat {
     RouteLost = 21,
     /// Transfers that found no room in their ring.
     RawFull = 22,
+    /// Calls of observed processes that let the kernel transfer on its own (`io_uring`): any number of requests may go that way, so each
+    /// call counts as one that was lost.
+    IoUring = 23,
 }
 
 impl Stat {
     /// All counters, in the order of their numbers.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Requests,
         Self::Events,
         Self::RingFull,
@@ -78,6 +81,7 @@ impl Stat {
         Self::SpanLost,
         Self::RouteLost,
         Self::RawFull,
+        Self::IoUring,
     ];
     /// How many counters there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -116,6 +120,7 @@ impl Stat {
             Self::SpanLost => "span_lost",
             Self::RouteLost => "route_lost",
             Self::RawFull => "raw_full",
+            Self::IoUring => "io_uring",
         }
     }
 }

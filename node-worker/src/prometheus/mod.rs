@@ -219,6 +219,7 @@ const fn is_loss(stat: Stat) -> bool {
             | Stat::UnpairedAnswer
             | Stat::GivenUp
             | Stat::RawFull
+            | Stat::IoUring
             | Stat::ReadFailed
             | Stat::MapFull
             | Stat::Task32Bit

@@ -25,6 +25,8 @@ pub(super) struct Service {
     pub(super) policies: Vec<usize>,
     /// It has all routes that it may have.
     pub(super) routes_full: bool,
+    /// It sends spans of its own: it was seen exporting them over OTLP.
+    pub(super) instrumented: bool,
     /// Counters of the SLIs that are about it.
     pub(super) rows: Vec<RowId>,
     processes: usize,
@@ -104,6 +106,7 @@ impl Services {
             pod,
             policies: Vec::new(),
             routes_full: false,
+            instrumented: false,
             rows: Vec::new(),
             processes: 0,
             idle_since: now_ns,
@@ -135,6 +138,14 @@ impl Services {
             return false;
         };
         !std::mem::replace(&mut service.routes_full, true)
+    }
+
+    /// Returns whether that is new.
+    pub(super) fn set_instrumented(&mut self, id: ServiceId) -> bool {
+        let Some(service) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        !std::mem::replace(&mut service.instrumented, true)
     }
 
     pub(super) fn add_process(&mut self, id: ServiceId) {

@@ -58,7 +58,15 @@ pub(super) struct Traffic {
     /// Absent where nobody takes spans.
     pub(super) spans: Option<SpanQueue>,
     template: String,
+    /// Services that were seen exporting spans since the last look.
+    exporting: Vec<ServiceId>,
 }
+
+/// Where OTLP/HTTP exports spans to
+/// (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>).
+const OTLP_TRACES: &[u8] = b"/v1/traces";
+/// Services that are learnt from one look into the rings at most; the others come again.
+const MAX_EXPORTING: usize = 64;
 
 impl Traffic {
     pub(super) fn new(counters: Arc<Counters>, max_services: usize, with_spans: bool) -> Self {
@@ -86,6 +94,7 @@ impl Traffic {
             samplers: Vec::new(),
             spans: with_spans.then(span_queue),
             template: String::with_capacity(route::MAX_TEMPLATE),
+            exporting: Vec::new(),
         }
     }
 
@@ -169,7 +178,21 @@ impl Traffic {
         }
         self.decide(event, request, &head, service, now);
         self.template = template;
+        if event.role == Role::Client && head.method == Method::Post && head.path.ends_with(OTLP_TRACES) {
+            self.note_exporting(id);
+        }
         lesson
+    }
+
+    fn note_exporting(&mut self, id: ServiceId) {
+        if self.exporting.len() < MAX_EXPORTING && !self.exporting.contains(&id) {
+            self.exporting.push(id);
+        }
+    }
+
+    /// Services that were seen exporting spans since the last call.
+    pub(super) fn take_exporting(&mut self) -> Vec<ServiceId> {
+        std::mem::take(&mut self.exporting)
     }
 
     /// Makes a span of it if the kernel said so, or if the policy does where the kernel left it to user space.
@@ -181,7 +204,7 @@ impl Traffic {
         service: &Service,
         now: Now,
     ) {
-        if event.flags & NO_SPANS != 0 {
+        if event.flags & NO_SPANS != 0 || service.instrumented {
             return;
         }
         let threshold = match event.decision {

@@ -1,11 +1,14 @@
 //! What does not fit is counted, where it was lost and whose it was.
 
-use std::process;
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{self, Command, Stdio},
+};
 
 use shoalwatch_node_worker::loader::{LoaderOptions, Stat, Usage};
 
 use crate::{
-    harness::turn,
+    harness::{Process, find, turn},
     scenario::{Scenario, seen, task},
 };
 
@@ -74,4 +77,31 @@ fn more_processes_than_fit_are_refused_with_the_option_to_raise() {
     assert_eq!(error.category(), "map_full");
     assert!(error.to_string().contains("max_tasks"), "{error}");
     assert_eq!(scenario.probes.fullness().tasks, Usage { used: 2, max: 2 });
+}
+
+#[test]
+fn a_process_that_lets_the_kernel_transfer_on_its_own_is_noticed() {
+    const SETS_UP: &str = "import ctypes, sys
+sys.stdin.readline()
+print(ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(120)), flush=True)
+sys.stdin.readline()";
+    let Some(_turn) = turn(&["python3"]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut command = Command::new(find("python3").unwrap());
+    command
+        .args(["-c", SETS_UP])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut child = Process::start(&mut command).unwrap();
+    scenario.probes.select(child.id(), task()).unwrap();
+    let mut stdin = child.0.stdin.take().unwrap();
+    stdin.write_all(b"go\n").unwrap();
+    let mut answer = String::new();
+    BufReader::new(child.0.stdout.take().unwrap())
+        .read_line(&mut answer)
+        .unwrap();
+    // Where the machine forbids it there is nothing to notice.
+    let rings = u64::from(answer.trim() != "-1");
+    assert_eq!(scenario.stat(Stat::IoUring).unwrap(), rings);
+    assert_eq!(scenario.probes.lost(child.id()), rings);
 }

@@ -67,6 +67,9 @@ impl Observer {
         let result = work(&mut *self.kernel, &mut self.raw, &mut intake);
         let lessons = intake.lessons;
         self.teach(&lessons);
+        for id in self.traffic.take_exporting() {
+            self.mute(id);
+        }
         result
     }
 }

@@ -5,11 +5,11 @@ use shoalwatch_pipeline::{
     request::{RouteId, ServiceId},
 };
 use shoalwatch_protocols::route::OTHER;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{Count, Now, Observer, PENDING};
 use crate::{
-    loader::{Method, ROUTES_FULL, RouteRows, Stat, Task},
+    loader::{Method, NO_SPANS, ROUTES_FULL, RouteRows, Stat, Task},
     requests::{
         services::Service,
         taught::{Route, server_key},
@@ -28,10 +28,20 @@ impl Observer {
         };
         // A new number has no rows yet.
         self.duties_changed |= self.taught.len() != known;
-        let full = self.services.get(id).is_some_and(|service| service.routes_full);
+        let service_is = |is: fn(&Service) -> bool| self.services.get(id).is_some_and(is);
+        let full = if service_is(|service| service.routes_full) {
+            ROUTES_FULL
+        } else {
+            0
+        };
+        let mute = if service_is(|service| service.instrumented) {
+            NO_SPANS
+        } else {
+            0
+        };
         Task {
             service,
-            flags: if full { ROUTES_FULL } else { 0 },
+            flags: full | mute,
             other_route: others.unwrap_or(0),
             ..Task::default()
         }
@@ -72,9 +82,25 @@ impl Observer {
 
     /// The kernel counts what comes now among all others.
     fn close_routes(&mut self, id: ServiceId) {
-        if !self.services.close_routes(id) {
-            return;
+        if self.services.close_routes(id) {
+            self.select_again(id);
         }
+    }
+
+    /// A service that exports spans of its own gets none from here; it is counted as before.
+    pub(super) fn mute(&mut self, id: ServiceId) {
+        if self.services.set_instrumented(id) {
+            info!(
+                service = id.0,
+                "sends spans of its own over OTLP: none are made of its requests"
+            );
+            self.counters.one(Count::Instrumented);
+            self.select_again(id);
+        }
+    }
+
+    /// Tells the kernel what changed of a service.
+    fn select_again(&mut self, id: ServiceId) {
         let task = self.task(id.0);
         let processes: Vec<u32> = self
             .processes
@@ -84,7 +110,7 @@ impl Observer {
             .collect();
         for tgid in processes {
             if let Err(error) = self.kernel.select(tgid, task) {
-                warn!(tgid, %error, "a process cannot be told that its routes are full");
+                warn!(tgid, %error, "what changed of a process cannot be told to the kernel");
             }
         }
     }

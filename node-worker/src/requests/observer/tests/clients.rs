@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use shoalwatch_pipeline::{peers::PeerLimits, request::Role};
 
 use super::*;
+use crate::loader::NO_SPANS;
 
 const CART: &str = "GET /cart/17?card=4111 HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 const PEER: &str = "10.0.0.1:8080";
@@ -111,4 +112,23 @@ fn the_first_calls_of_a_pod_that_nobody_knows_yet_wait_for_it() {
     node.pod(&["app"], &[]);
     assert_eq!(node.calls(), BTreeMap::from([(called(PEER, 200), 1)]));
     assert_eq!(node.observer.traffic.red.len(Role::Server), 0);
+}
+
+#[test]
+fn a_service_that_exports_spans_of_its_own_is_counted_and_gets_none_from_here() {
+    let mut node = Node::new(EVERYTHING);
+    node.pod(&["app"], &[]);
+    let tgid = node.exec('a');
+    node.get(tgid, 200);
+    assert_eq!(node.spans(), 1);
+    let export = |method: &str, path: &str| format!("{method} {path} HTTP/1.1\r\nHost: collector\r\n\r\n");
+    node.call(tgid, 200, &export("GET", "/v1/traces"), Some("10.0.0.9:4318"));
+    node.call(tgid, 200, &export("POST", "/v1/metrics"), Some("10.0.0.9:4318"));
+    assert_eq!(node.flags(tgid) & NO_SPANS, 0);
+    node.call(tgid, 200, &export("POST", "/v1/traces"), Some("10.0.0.9:4318"));
+    assert_eq!(node.flags(tgid) & NO_SPANS, NO_SPANS);
+    let before = node.spans();
+    node.get(tgid, 200);
+    assert_eq!(node.spans(), before);
+    assert_eq!(node.counts(), BTreeMap::from([(cart("app", 200), 2)]));
 }

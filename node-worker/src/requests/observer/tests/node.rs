@@ -160,6 +160,11 @@ impl Node {
         self.kernel.lock().selected.get(&tgid).copied()
     }
 
+    /// What the kernel was told of a process.
+    pub(super) fn flags(&self, tgid: u32) -> u32 {
+        self.kernel.lock().flags.get(&tgid).copied().unwrap_or(0)
+    }
+
     /// A request that the kernel saw, as the process is selected now.
     pub(super) fn request(&mut self, tgid: u32, status: u16, head: &str) {
         let service = self.selected(tgid).unwrap_or(u32::MAX);
