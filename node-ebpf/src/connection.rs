@@ -134,8 +134,7 @@ fn reopen(connection: &mut Connection, sock: u64, piece: Piece, direction: u8) {
 /// A transfer of a connection that left the fast path.
 #[inline(always)]
 fn off_the_path(connection: &Connection, piece: Piece, direction: u8) -> Next {
-    if matches!(connection.state, state if state == ConnectionState::Raw as u8 || state == ConnectionState::Ending as u8)
-    {
+    if connection.state == ConnectionState::Raw as u8 {
         return Next::Raw;
     }
     if connection.state == ConnectionState::GivenUp as u8 && connection.record.role == direction {
@@ -184,7 +183,6 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u
         Begin::Prefix if direction == Direction::In as u8 => {}
         _ => {
             if piece.len >= http1::STATUS_BYTES as u64 && http1::is_answer_prefix(word, http1::METHOD_BYTES) {
-                count(Stat::UnpairedAnswer);
                 return Next::Raw;
             }
             return Next::Done;
@@ -204,6 +202,7 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u
     // SAFETY: as in `transfer`.
     let connection = unsafe { &mut *connection };
     connection.local = u8::from(kind == Kind::Local);
+    connection.sock = socket.sock;
     connection.record.role = direction;
     if direction == Direction::Out as u8 {
         socket.name_peer(&mut connection.record);
@@ -250,7 +249,14 @@ fn answer_side(connection: &mut Connection, caller: &Caller, fd: u32, piece: Pie
     };
     let word = u64::from(high) << 32 | u64::from(low);
     match http1::answer(word, next) {
-        Answer::Final(status) if awaiting => end_request(connection, caller, fd, status, returned),
+        Answer::Final(status) if awaiting => {
+            let more = end_request(connection, caller, fd, status, returned);
+            if raw::was_reset(connection) {
+                raw::late(connection);
+                return Next::Done;
+            }
+            after_answer(connection, more)
+        }
         Answer::Final(_) => unpaired(connection),
         Answer::Interim if awaiting => leave(connection, UnderWay::Waiting),
         _ => Next::Done,
@@ -258,7 +264,7 @@ fn answer_side(connection: &mut Connection, caller: &Caller, fd: u32, piece: Pie
 }
 
 #[inline(always)]
-fn end_request(connection: &mut Connection, caller: &Caller, fd: u32, status: u16, returned: u64) -> Next {
+fn end_request(connection: &mut Connection, caller: &Caller, fd: u32, status: u16, returned: u64) -> bool {
     let record = &mut connection.record;
     record.tgid = caller.tgid;
     record.tid = caller.tid;
@@ -269,6 +275,13 @@ fn end_request(connection: &mut Connection, caller: &Caller, fd: u32, status: u1
     // The verifier would follow what comes now once for every kind of status.
     let status = status.wrapping_add(zero as u16);
     let more = finish::finish(connection, caller.task, End::Answer(status));
+    connection.state = ConnectionState::Idle as u8;
+    more
+}
+
+/// How the connection goes on; `more`: another request was read together with the one that is answered.
+#[inline(always)]
+fn after_answer(connection: &mut Connection, more: bool) -> Next {
     if ends_http(&connection.record) {
         connection.state = ConnectionState::Tunnel as u8;
         return Next::Done;

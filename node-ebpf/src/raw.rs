@@ -20,7 +20,7 @@ use crate::{
     finish,
     maps::{CONNECTIONS, RAW},
     socket::Socket,
-    stats::{count, increment},
+    stats::{add, count, increment},
 };
 
 /// Room of the records.
@@ -41,9 +41,6 @@ pub(crate) fn tell(caller: &Caller, transfer: &Transfer) {
     // SAFETY: the map gave the pointer and it lives as long as the program runs. What two threads of one connection write at a time is
     // told in some order.
     let connection = unsafe { &mut *connection };
-    if connection.state == ConnectionState::Ending as u8 {
-        return orphan(caller, transfer, socket.sock);
-    }
     if connection.state == ConnectionState::Awaiting as u8 {
         if !holds_several(connection) {
             return;
@@ -258,6 +255,40 @@ fn orphan(caller: &Caller, transfer: &Transfer, sock: u64) {
     let about = (sock, RawKind::Orphan, ANSWER);
     let from = (piece.address, len, transfer.returned);
     transfer_record::<RAW_SMALL_BYTES, SMALL>(&UNKNOWN, caller, transfer.fd, about, from);
+}
+
+/// The peer resets the connection. From here on whoever pairs an answer on it says so.
+#[inline(always)]
+pub(crate) fn mark_reset(connection: &mut Connection) {
+    connection.ending = 1;
+    fence(connection);
+}
+
+/// Whether the peer reset the connection while an answer on it was paired. Either this is true, or the end of the connection finds that
+/// nothing is awaited: each side writes, and then reads what the other one wrote.
+#[inline(always)]
+pub(crate) fn was_reset(connection: &mut Connection) -> bool {
+    fence(connection);
+    connection.ending == 1
+}
+
+/// What is written before is seen before what is read after. An atomic addition is the only fence that old kernels know.
+#[inline(always)]
+fn fence(connection: &mut Connection) {
+    // SAFETY: the field is aligned and valid, and stays what it is.
+    unsafe { add(&raw mut connection.zero, 0) };
+}
+
+/// An answer that was paired and counted although its connection was reset: user space may take it for unanswered.
+#[inline(always)]
+pub(crate) fn late(connection: &Connection) {
+    let Some(mut entry) = reserve::<RAW_SMALL_BYTES>() else {
+        return;
+    };
+    header(&mut entry, connection, (connection.sock, RawKind::Orphan), ANSWER);
+    // SAFETY: the record is the ring's.
+    unsafe { (*entry.as_mut_ptr()).under_way = UnderWay::Counted as u8 };
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
 }
 
 /// What nothing is known of.

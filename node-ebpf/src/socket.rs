@@ -148,7 +148,7 @@ pub(crate) fn close(caller: &Caller, fd: u32) {
         return;
     };
     // SAFETY: the map gave the pointer, and it lives as long as the program runs.
-    unsafe { (*connection).closing = u32::from((*connection).local) };
+    unsafe { (*connection).closing = u16::from((*connection).local) };
 }
 
 /// A descriptor may lead to something else from now on.

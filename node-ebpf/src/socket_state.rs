@@ -45,6 +45,9 @@ fn change(sock: u64, new: u32) {
         return;
     }
     let reset = new == state::CLOSE;
+    if reset {
+        raw::mark_reset(connection);
+    }
     if connection.state == ConnectionState::Awaiting as u8 {
         end_awaiting(connection, sock, reset);
     } else if connection.opened_ns != 0 {
@@ -59,8 +62,6 @@ fn change(sock: u64, new: u32) {
 fn end_awaiting(connection: &mut Connection, sock: u64, reset: bool) {
     if reset {
         count(Stat::Reset);
-        // From here on no call that returns pairs it too.
-        connection.state = ConnectionState::Ending as u8;
         if raw::ended(connection, sock, UnderWay::Waiting, true) {
             return;
         }

@@ -24,8 +24,6 @@ pub enum ConnectionState {
     GivenUp = 4,
     /// What is transferred is no HTTP any more: behind an answer 101, or 2xx to CONNECT.
     Tunnel = 5,
-    /// The peer reset it, and user space is told so now: a call that returns meanwhile comes too late to be paired here.
-    Ending = 6,
 }
 
 /// The value of the map `CONNECTIONS`. All zero is an idle connection of a server.
@@ -52,6 +50,8 @@ pub struct Connection {
     pub ahead: [u8; 8],
     /// When `ahead` was read.
     pub ahead_ns: u64,
+    /// The address of its `struct sock`.
+    pub sock: u64,
     /// Of a raw connection: when user space was first told of it; 0: not yet.
     pub opened_ns: u64,
     /// Bytes of the current request so far, its body included.
@@ -61,7 +61,9 @@ pub struct Connection {
     /// How far behind the target that request ended.
     pub rest_bytes: u32,
     /// 1 for a Unix socket of which a descriptor was closed since its last transfer: perhaps the last one.
-    pub closing: u32,
+    pub closing: u16,
+    /// 1 once the peer reset it: a call that pairs an answer meanwhile has to tell user space, which may have been told that there was none.
+    pub ending: u16,
     /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
     pub zero: u64,
     /// The current request, sent as it lies here.
@@ -83,11 +85,13 @@ impl Connection {
         extra: 0,
         ahead: [0; 8],
         ahead_ns: 0,
+        sock: 0,
         opened_ns: 0,
         asked_bytes: 0,
         parent_behind: 0,
         rest_bytes: 0,
         closing: 0,
+        ending: 0,
         zero: 0,
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],
@@ -96,8 +100,8 @@ impl Connection {
 
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Connection>() == 56 + size_of::<RequestRecord>() + APPEND_BYTES);
-    assert!(offset_of!(Connection, record) == 56);
+    assert!(size_of::<Connection>() == 64 + size_of::<RequestRecord>() + APPEND_BYTES);
+    assert!(offset_of!(Connection, record) == 64);
     // The kernel side reads the head's first bytes as one word.
     assert!((offset_of!(Connection, record) + RequestRecord::HEADER_BYTES).is_multiple_of(8));
     assert!(offset_of!(Connection, slack) == offset_of!(Connection, record) + size_of::<RequestRecord>());

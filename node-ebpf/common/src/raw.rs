@@ -29,7 +29,8 @@ pub enum RawKind {
     /// Where the peer reset it, the process may have written the answer a moment before; then it comes as an
     /// [`RawKind::Orphan`].
     Ended = 4,
-    /// An answer on a connection of which nothing is known, in the form of a [`RawKind::Segment`]; `opened_ns` is 0.
+    /// An answer on a connection of which nothing is known, in the form of a [`RawKind::Segment`]; `opened_ns` is 0. Where the kernel
+    /// paired and counted it while the connection was reset, it is marked as [`UnderWay::Counted`] and holds nothing.
     Orphan = 5,
 }
 
@@ -75,7 +76,7 @@ pub struct RawRecord<const ROOM: usize = RAW_BYTES> {
     pub kind: u8,
     /// Of a segment: 1 for an answer, 0 for a request. Of an end: 1 where the peer reset the connection.
     pub mark: u8,
-    /// Of an opening: an [`UnderWay`].
+    /// Of an opening, an end and an orphan: an [`UnderWay`].
     pub under_way: u8,
     /// A [`Role`](crate::Role).
     pub role: u8,

@@ -10,7 +10,7 @@ use shoalwatch_node_worker::loader::{HEAD_BYTES, Stat};
 
 use crate::{
     harness::{Outcome, turn, wait_for},
-    scenario::{Pair, Scenario, seen},
+    scenario::{Pair, Scenario, Told, seen},
 };
 
 const GET: &str = "GET /orders/7?x=1 HTTP/1.1\r\nHost: shop\r\n\r\n";
@@ -141,13 +141,13 @@ fn a_body_is_not_a_request_whatever_it_says() {
 }
 
 #[test]
-fn an_answer_without_a_request_is_counted_and_makes_no_event() {
+fn an_answer_without_a_request_is_told_and_makes_no_event() {
     let Some(_turn) = turn(&[]) else { return };
     let mut scenario = Scenario::new().unwrap();
     let mut pair = scenario.connect().unwrap();
     pair.exchange("BREW /pot HTCPCP/1.0\r\n\r\n", NOT_FOUND).unwrap();
     assert_eq!(scenario.drain(), []);
-    assert_eq!(scenario.stat(Stat::UnpairedAnswer).unwrap(), 1);
+    assert_eq!(scenario.told(), [Told::Orphan(NOT_FOUND.to_owned())]);
     pair.exchange(GET, OK).unwrap();
     assert_eq!(scenario.drain(), [seen(200, GET)]);
 }

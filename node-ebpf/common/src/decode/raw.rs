@@ -70,6 +70,8 @@ pub enum RawNews<'a> {
     },
     /// As a [`Segment`](Self::Segment), of a connection of which nothing is known.
     Orphan {
+        /// The kernel paired and counted it.
+        counted: bool,
         /// It was of the answer side.
         answer: bool,
         /// Its first bytes, at most [`RAW_BYTES`].
@@ -146,7 +148,11 @@ fn news<'a>(fixed: &[u8; HEADER], bytes: &'a [u8]) -> Result<RawNews<'a>, Decode
             under_way: under_way(u8_at(fixed, offset_of!(RawRecord, under_way)))?,
             request: request(bytes)?,
         },
-        RawKind::Orphan => RawNews::Orphan { answer: mark()?, bytes },
+        RawKind::Orphan => RawNews::Orphan {
+            counted: under_way(u8_at(fixed, offset_of!(RawRecord, under_way)))? == UnderWay::Counted,
+            answer: mark()?,
+            bytes,
+        },
     })
 }
 
@@ -288,11 +294,12 @@ mod tests {
                 bytes: b"x",
             };
             let orphan = RawNews::Orphan {
+                counted: set,
                 answer: set,
                 bytes: b"x",
             };
             assert_eq!(news(1, [2, mark, 9, 0], b"x"), segment);
-            assert_eq!(news(1, [5, mark, 9, 0], b"x"), orphan);
+            assert_eq!(news(1, [5, mark, mark, 0], b"x"), orphan);
             assert_eq!(news(0, [3, mark, 9, 0], b""), RawNews::Close { reset: set });
         }
     }

@@ -21,12 +21,14 @@ pub(super) struct Early {
     pub(super) owner: Owner,
     time_ns: u64,
     total_len: u64,
+    /// The kernel paired and counted it.
+    pub(super) counted: bool,
     bytes: [u8; EARLY_BYTES],
     captured: usize,
 }
 
 impl Early {
-    fn of(event: &RawEvent<'_>, bytes: &[u8]) -> Self {
+    fn of(event: &RawEvent<'_>, bytes: &[u8], counted: bool) -> Self {
         let captured = bytes.len().min(EARLY_BYTES);
         let mut kept = [0; EARLY_BYTES];
         kept[..captured].copy_from_slice(&bytes[..captured]);
@@ -35,6 +37,7 @@ impl Early {
             owner: Owner::of(event, None),
             time_ns: event.time_ns,
             total_len: event.total_len.into(),
+            counted,
             bytes: kept,
             captured,
         }
@@ -60,14 +63,14 @@ impl EarlyAnswers {
     }
 
     /// Remembers what may be an answer.
-    pub(super) fn push(&mut self, event: &RawEvent<'_>, bytes: &[u8]) {
-        if !bytes.starts_with(ANSWER) {
+    pub(super) fn push(&mut self, event: &RawEvent<'_>, bytes: &[u8], counted: bool) {
+        if !counted && !bytes.starts_with(ANSWER) {
             return;
         }
         if self.0.len() == MAX_EARLY {
             self.0.pop_front();
         }
-        self.0.push_back(Early::of(event, bytes));
+        self.0.push_back(Early::of(event, bytes, counted));
     }
 
     /// The oldest on a connection that is not older than its request.

@@ -121,7 +121,9 @@ impl RawConnections {
                 self.take_up(event, under_way, &request, now_ns, hear)
                     .close(event, hear);
             }
-            RawNews::Orphan { answer, bytes } => self.orphan(event, transfer(event, answer, bytes), hear),
+            RawNews::Orphan { answer, bytes, counted } => {
+                self.orphan(event, transfer(event, answer, bytes), counted, hear);
+            }
         }
     }
 
@@ -220,22 +222,34 @@ impl RawConnections {
         });
         self.resets.push_back(event.sock);
         if let Some(early) = self.early.take(event.sock, since_ns) {
-            self.answer_reset(event.sock, early.owner, early.segment(), hear);
+            self.answer_reset(event.sock, early.owner, (early.segment(), early.counted), hear);
         }
     }
 
     /// Its connection was reset before, or will be in a moment, or nobody knows it.
-    fn orphan(&mut self, event: &RawEvent<'_>, segment: Segment<'_>, hear: Hear<'_>) {
-        if !self.answer_reset(event.sock, Owner::of(event, None), segment, hear) {
-            self.early.push(event, segment.captured);
+    fn orphan(&mut self, event: &RawEvent<'_>, segment: Segment<'_>, counted: bool, hear: Hear<'_>) {
+        if !self.answer_reset(event.sock, Owner::of(event, None), (segment, counted), hear) {
+            self.early.push(event, segment.captured, counted);
         }
     }
 
     /// Returns whether the connection at that address was reset.
-    fn answer_reset(&mut self, sock: u64, owner: Owner, segment: Segment<'_>, hear: Hear<'_>) -> bool {
+    fn answer_reset(
+        &mut self,
+        sock: u64,
+        owner: Owner,
+        (segment, counted): (Segment<'_>, bool),
+        hear: Hear<'_>,
+    ) -> bool {
         let Some(followed) = self.by_sock.get_mut(&sock).filter(|followed| followed.reset.is_some()) else {
             return false;
         };
+        if counted {
+            // Its only request: what the kernel pairs has not left the fast path.
+            self.by_sock.remove(&sock);
+            self.resets.retain(|other| *other != sock);
+            return true;
+        }
         if followed.feed(owner, segment, hear) {
             self.counters.one(Count::RawGivenUp);
         }

@@ -136,9 +136,20 @@ impl Ring {
     }
 
     fn orphan(&mut self, text: &str) {
+        self.orphan_of(text, false);
+    }
+
+    fn orphan_of(&mut self, text: &str, counted: bool) {
         let opened_ns = std::mem::take(&mut self.record.opened_ns);
         let bytes = text.as_bytes();
-        self.take(text.len(), RawNews::Orphan { answer: true, bytes });
+        self.take(
+            text.len(),
+            RawNews::Orphan {
+                counted,
+                answer: true,
+                bytes,
+            },
+        );
         self.record.opened_ns = opened_ns;
     }
 
@@ -430,5 +441,23 @@ fn every_reason_to_give_up_is_a_loss_of_that_name() {
     for reason in Reason::ALL {
         let loss = loss_of(reason);
         assert_eq!((loss.stage(), loss.reason()), (Stage::Raw, reason.category()));
+    }
+}
+
+#[test]
+fn a_request_that_the_kernel_paired_while_it_was_reset_is_not_told_again() {
+    for early in [true, false] {
+        let mut ring = Ring::new();
+        if early {
+            ring.orphan_of("", true);
+        }
+        ring.fast_reset(A);
+        if !early {
+            ring.orphan_of("", true);
+        }
+        assert_eq!(ring.table.len(), 0);
+        ring.look_after(RESET_NS);
+        ring.look_after(RESET_NS);
+        assert_eq!((ring.told.len(), ring.lost.len()), (0, 0), "early {early}");
     }
 }

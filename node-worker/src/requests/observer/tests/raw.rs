@@ -132,7 +132,14 @@ fn a_reset_waits_for_its_answer_unless_the_worker_stops() {
     node.raw(tgid, reset());
     node.observer.take_requests(node.now);
     let (answer, bytes) = (true, OK.as_bytes());
-    node.raw(tgid, RawNews::Orphan { answer, bytes });
+    node.raw(
+        tgid,
+        RawNews::Orphan {
+            counted: false,
+            answer,
+            bytes,
+        },
+    );
     assert_eq!(node.sli(), (1, 0, 0, 1));
     node.raw_of(tgid, 8, Role::Server, reset());
     node.wait(900_000_000);
