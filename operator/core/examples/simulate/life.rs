@@ -24,8 +24,8 @@ pub(crate) enum Trouble {
     Bad { from: f64, ratio: f64 },
     /// It alone fails for a moment: a pod that hangs, a connection that is made anew.
     Blip { from: f64, to: f64, ratio: f64 },
-    /// One of its clients repeats a request that fails, so many times more within a second.
-    Storm { at: u32, answers: u64 },
+    /// One of its clients repeats a request that fails, so many times more within each of some seconds.
+    Storm { from: u32, to: u32, answers: u64 },
     /// Its caches are cold, within its warm-up.
     Cold { to: f64, ratio: f64 },
     /// What both need is down.
@@ -53,7 +53,7 @@ pub(crate) struct Life {
     /// What fails of either at any time.
     pub(crate) background: f64,
     pub(crate) troubles: Vec<Trouble>,
-    /// One of its two pods is on a node whose worker is gone.
+    /// One of its two pods is on a node whose worker is gone. What fails, fails on the other one.
     pub(crate) half_seen: bool,
 }
 
@@ -122,7 +122,7 @@ impl Life {
         let mut extra = 0;
         for trouble in &self.troubles {
             match *trouble {
-                Trouble::Storm { at, answers } if new && at == second => extra += answers,
+                Trouble::Storm { from, to, answers } if new && (from..to).contains(&second) => extra += answers,
                 _ => ratio = ratio.max(trouble.ratio(new, second.into(), draw)),
             }
         }

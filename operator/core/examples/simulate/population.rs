@@ -6,16 +6,17 @@ use crate::draw::{Draw, whole};
 use crate::life::{Life, PROBATION, Trouble, best};
 
 /// What good releases go through; each takes its turn.
-pub(crate) const CHANCES: [&str; 9] = [
+pub(crate) const CHANCES: [&str; 10] = [
     "nothing",
     "bursts of their own (up to 2 s, up to all answers)",
     "a client that repeats itself (10 to 2,000 bad answers in a second)",
+    "a client that repeats itself (nine seconds, a bad answer each)",
     "a cold start (30 s, up to all answers, warm-up 30 s)",
     "a flapping dependency of both",
     "an outage of both",
     "a slow leak of both",
-    "a worker lost (half of the pods unseen)",
-    "all of these",
+    "a worker lost, and the pod in sight bad (at 1.6 times the threshold; the other one good)",
+    "bursts, a client, a cold start, a flapping dependency, an outage and a leak",
 ];
 
 /// {objective, ratios of bad answers beyond its threshold}.
@@ -96,17 +97,20 @@ pub(crate) fn healthy(place: u64, draw: &mut Draw) -> Life {
     let rate = draw.magnitude(1.0, 10_000.0);
     let mut life = Life {
         rate,
-        stable: (rate * draw.magnitude(0.1, 10.0), beside(draw)),
+        stable: ((rate * draw.magnitude(0.1, 10.0)).max(1.0), beside(draw)),
         background: draw.between(0.0, budget(objective)),
         ..healthy_base(objective)
     };
+    // Not the third: nine bad answers in a row are one client's as long as there are no others.
+    let together = [1, 2, 4, 5, 6, 7];
+    let alone = [chance];
     let chances = if chance == CHANCES.len() - 1 {
-        1..CHANCES.len() - 1
+        &together[..]
     } else {
-        chance..chance + 1
+        &alone
     };
     for chance in chances {
-        befall(&mut life, chance, draw);
+        befall(&mut life, *chance, draw);
     }
     life
 }
@@ -138,38 +142,58 @@ fn beside(draw: &mut Draw) -> u32 {
 
 /// What both suffer is suffered while both serve: by nature, nobody can tell afterwards.
 fn befall(life: &mut Life, chance: usize, draw: &mut Draw) {
-    let end = f64::from(PROBATION);
+    let second = |draw: &mut Draw| u32::try_from(draw.below(PROBATION.into())).unwrap_or(0);
     match chance {
         1 => bursts(life, draw),
         2 => {
-            let at = u32::try_from(draw.below(PROBATION.into())).unwrap_or(0);
+            let from = second(draw);
             let answers = whole(draw.magnitude(10.0, 2_000.0));
-            life.troubles.push(Trouble::Storm { at, answers });
+            life.troubles.push(Trouble::Storm {
+                from,
+                to: from + 1,
+                answers,
+            });
         }
         3 => {
+            let from = second(draw);
+            life.background = 0.0;
+            life.troubles.push(Trouble::Storm {
+                from,
+                to: from + 9,
+                answers: 1,
+            });
+        }
+        4 => {
             life.warmup = Duration::from_secs(30);
             let (to, ratio) = (draw.between(5.0, 30.0), draw.unit());
             life.troubles.push(Trouble::Cold { to, ratio });
         }
-        4..=6 => {
-            life.stable.1 = PROBATION;
-            let from = draw.between(0.0, end * 0.8);
-            let to = (from + draw.magnitude(5.0, 600.0)).min(end);
-            let ratio = draw.magnitude(0.02, 1.0);
-            life.troubles.push(match chance {
-                4 => Trouble::Flapping {
-                    from,
-                    to,
-                    ratio,
-                    period: draw.magnitude(1.0, 30.0),
-                },
-                5 => Trouble::Outage { from, to, ratio },
-                _ => Trouble::Leak { from, to, ratio },
-            });
+        5..=7 => share(life, chance, draw),
+        8 => {
+            life.half_seen = true;
+            let (from, ratio) = (0.0, 1.6 * life.threshold());
+            life.troubles.push(Trouble::Bad { from, ratio });
         }
-        7 => life.half_seen = true,
         _ => {}
     }
+}
+
+fn share(life: &mut Life, chance: usize, draw: &mut Draw) {
+    let end = f64::from(PROBATION);
+    life.stable.1 = PROBATION;
+    let from = draw.between(0.0, end * 0.8);
+    let to = (from + draw.magnitude(5.0, 600.0)).min(end);
+    let (ratio, period) = (draw.magnitude(0.02, 1.0), draw.magnitude(1.0, 30.0));
+    life.troubles.push(match chance {
+        5 => Trouble::Flapping {
+            from,
+            to,
+            ratio,
+            period,
+        },
+        6 => Trouble::Outage { from, to, ratio },
+        _ => Trouble::Leak { from, to, ratio },
+    });
 }
 
 /// Up to three, of up to two seconds; together no more than the threshold allows in ten minutes, else the release would be bad.

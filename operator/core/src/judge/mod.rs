@@ -6,7 +6,8 @@
 //! `min(burn × (1 − objective), maxBadRatio)`. Its answers count from its first request on, or, with `rollback.warmup`, from so
 //! long after its first ready pod and its first request, rounded up to whole ten seconds (to a minute for a probation beyond 69 m).
 //!
-//! 1. Its bad ratio exceeds the threshold in the short window, **or** in the long one, **or** since its first request.
+//! 1. Its bad ratio exceeds the threshold in the short window, **or** in the long one, **or** since its first request; or in the later
+//!    half of that time, quarter, and so on down to the long window.
 //! 2. It gave `minBadEvents` bad answers that count,
 //! 3. from two pods, or spread over two seconds (not one bad moment of one pod).
 //! 4. Clause 1 still holds if everything unseen was good: lost requests, and pods that no worker reports, which are taken to serve
@@ -35,7 +36,8 @@
 //! ```
 //!
 //! A sliding window begins somewhere else at each look; each beginning is a hypothesis of its own, with an error of its own, and over
-//! `s` = 0, 1, 2 … the shares sum to one. A bet from one beginning holds for all ends (Ville), so a window's length costs nothing. A
+//! `s` = 0, 1, 2 … the shares sum to one. A bet from one beginning holds for all ends (Ville), so neither a window's length nor how
+//! many of them there are costs anything. A
 //! release that is bad from its first request is found most cheaply: ln(1e4 × 3 × 2) = 11.0 nats; later, as in an alarm that listens
 //! for half an hour, it takes up to 19.2.
 //!

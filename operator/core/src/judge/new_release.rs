@@ -32,7 +32,8 @@ pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
     }
     let bets = Bets::against(spec.bad_threshold());
     let mut doubted = Decision::Nothing;
-    for part in new.spans.iter().flat_map(|span| parts(span, new.beside_stable)) {
+    let long = spec.rule().long;
+    for part in new.spans.iter().flat_map(|span| parts(span, long, new.beside_stable)) {
         if !part.exceeds(&bets, seen) {
             continue;
         }
@@ -64,10 +65,10 @@ pub fn may_promote(spec: &SloSpec, current: &ReleaseEvidence, now: Millis) -> bo
         && current.coverage.ready > 0
 }
 
-/// Where no stable release serves any more, what it did not see is judged by itself too.
-fn parts(span: &Span, beside_stable: bool) -> impl Iterator<Item = Part<'_>> {
+/// Of a span beyond the long window also its later parts; and where no stable release serves any more, what none saw.
+fn parts(span: &Span, long: Duration, beside_stable: bool) -> impl Iterator<Item = Part<'_>> {
     let alone = (!beside_stable).then(|| span.alone()).flatten();
-    [Some(span.whole()), alone].into_iter().flatten()
+    span.halves(long).chain(alone)
 }
 
 /// Clauses 2 and 3.

@@ -59,12 +59,31 @@ pub(super) struct Part<'a> {
 
 impl Span {
     /// The whole of it.
-    pub(super) fn whole(&self) -> Part<'_> {
+    fn whole(&self) -> Part<'_> {
         Part {
             span: self,
             begin: self.begin,
             units: &self.units,
         }
+    }
+
+    /// Its last so many units.
+    fn last(&self, units: u32) -> Part<'_> {
+        let begin = self.end.saturating_sub(units).max(self.begin);
+        let first = self.units.partition_point(|unit| unit.at < begin);
+        Part {
+            span: self,
+            begin,
+            units: &self.units[first..],
+        }
+    }
+
+    /// It, and its last half, quarter and so on that is longer than `least`: a failure that began on the way is less diluted there.
+    pub(super) fn halves(&self, least: Duration) -> impl Iterator<Item = Part<'_>> {
+        let lengths = std::iter::successors(Some(self.end - self.begin), |length| Some(length / 2));
+        let width = self.width;
+        let halves = lengths.skip(1).take_while(move |length| width * *length > least);
+        std::iter::once(self.whole()).chain(halves.map(|length| self.last(length)))
     }
 
     /// What came after the stable release's last request, where nothing is left to compare with.
@@ -176,8 +195,9 @@ impl Spans<'_> {
         let index = |at: Millis| History::index(width, at);
         let first = index(self.from);
         let read = |revisions| self.history.moments_of(revisions, reach, since, self.now);
-        let mut units = Vec::new();
-        join(&read(self.new), &read(self.stable), |at, new, stable| {
+        let (new, stable) = (read(self.new), read(self.stable));
+        let mut units = Vec::with_capacity(new.len() + stable.len());
+        join(&new, &stable, |at, new, stable| {
             units.push(Unit {
                 at: at - first,
                 new,

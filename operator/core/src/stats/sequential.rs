@@ -48,6 +48,8 @@
 pub const UNIT_MOST: f64 = 64.0;
 /// ln 64.
 const LN_UNIT_MOST: f64 = 4.158_883_083_359_672;
+/// A product is taken to its logarithm before it leaves what a float holds.
+const PRODUCT: (f64, f64) = (1e-200, 1e200);
 /// The alternatives that are bet on, as exponents of the threshold.
 const ALTERNATIVES: [f64; 5] = [0.875, 0.75, 0.5, 0.25, 0.031_25];
 /// {r, ln r}.
@@ -58,7 +60,7 @@ const ODDS: [(f64, f64); 2] = [(4.0, 1.386_294_361_119_890_6), (32.0, 3.465_735_
 pub struct Bets {
     threshold: f64,
     stakes: [f64; ALTERNATIVES.len()],
-    /// The logarithm of the factor of a unit without a bad answer.
+    /// The factor of a unit without a bad answer.
     calm: [f64; ALTERNATIVES.len()],
 }
 
@@ -67,6 +69,8 @@ impl Bets {
     #[must_use]
     pub fn against(threshold: f64) -> Self {
         let fair = threshold > 0.0 && threshold < 1.0;
+        // Of what is no ratio, all of it is not enough.
+        let threshold = if fair { threshold } else { 1.0 };
         let stakes = ALTERNATIVES.map(|exponent| {
             let edge = threshold.powf(exponent) - threshold;
             if fair {
@@ -78,29 +82,56 @@ impl Bets {
         Self {
             threshold,
             stakes,
-            calm: stakes.map(|stake| (-stake * threshold).ln_1p()),
+            calm: stakes.map(|stake| 1.0 - stake * threshold),
         }
     }
 
     /// How strongly the bad shares of units speak for more than the threshold, in nats; never below 0.
     #[must_use]
     pub fn evidence(&self, shares: impl Iterator<Item = f64> + Clone) -> f64 {
-        // ln(1 + y) ≤ y: without a surplus no bet is won, and no logarithm needed. Most looks at most releases end here.
+        // ln(1 + y) ≤ y: without a surplus no bet is won. Most looks at most releases end here.
         let surplus: f64 = shares.clone().map(|share| share - self.threshold).sum();
         if surplus <= 0.0 {
             return 0.0;
         }
-        let mut capital = [0.0; ALTERNATIVES.len()];
+        let mut capital = [Capital::default(); ALTERNATIVES.len()];
         for share in shares {
-            for ((sum, stake), calm) in capital.iter_mut().zip(self.stakes).zip(self.calm) {
-                *sum += if share > 0.0 {
-                    (stake * (share - self.threshold)).ln_1p().min(LN_UNIT_MOST)
+            for ((capital, stake), calm) in capital.iter_mut().zip(self.stakes).zip(self.calm) {
+                capital.multiply(if share > 0.0 {
+                    (1.0 + stake * (share - self.threshold)).min(UNIT_MOST)
                 } else {
                     calm
-                };
+                });
             }
         }
-        ln_mean_exp(&capital).max(0.0)
+        ln_mean_exp(&capital.map(Capital::ln)).max(0.0)
+    }
+}
+
+/// A product whose logarithm is taken rarely: once in about a hundred factors.
+#[derive(Clone, Copy)]
+struct Capital {
+    ln: f64,
+    rest: f64,
+}
+
+impl Default for Capital {
+    fn default() -> Self {
+        Self { ln: 0.0, rest: 1.0 }
+    }
+}
+
+impl Capital {
+    fn multiply(&mut self, factor: f64) {
+        self.rest *= factor;
+        if self.rest < PRODUCT.0 || self.rest > PRODUCT.1 {
+            self.ln += self.rest.ln();
+            self.rest = 1.0;
+        }
+    }
+
+    fn ln(self) -> f64 {
+        self.ln + self.rest.ln()
     }
 }
 
