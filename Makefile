@@ -19,6 +19,9 @@ TAG ?= dev
 PUSH ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 600
+# What `make simulate` lives through.
+SEED ?= 1
+RELEASES ?= 10000
 # Debian suites whose kernels `make kernels` boots; none: all it knows.
 SUITES ?=
 
@@ -119,6 +122,10 @@ kernels: ## The kernel tier on Debian's kernels 5.10 to 7.2, emulated (about 20 
 .PHONY: bench
 bench: prerequisites ## Measure what the worker costs a node, beside the goals (needs root, 2 minutes)
 	@cargo bench --profile dev -p shoalwatch-node-worker --bench node
+
+.PHONY: simulate
+simulate: ## Live through 10,000 good and 10,000 bad releases: the README's tables (SEED= 1, RELEASES= 10000)
+	@cargo run --quiet -p shoalwatch-core --example simulate -- $(SEED) $(RELEASES)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser and the event decoder, FUZZ_SECONDS= (600) each

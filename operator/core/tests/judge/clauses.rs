@@ -21,6 +21,11 @@ fn stories() -> Vec<(&'static str, Story, Option<Option<Doubt>>)> {
         ("1: short window", good_for(300).serves(8, 0, 50), UNDONE),
         ("1: long window", good_for(300).serves(50, 950, 50), UNDONE),
         ("1: since the first request", one_in_25_at_5_a_second(600), UNDONE),
+        (
+            "1: a later part of it",
+            good_for(600).then(one_in_25_at_5_a_second(300)),
+            UNDONE,
+        ),
         ("1: nowhere", Story::new().serves(600, 990, 10), not_bad),
         (
             "1: min with maxBadRatio",
@@ -155,6 +160,11 @@ fn a_failure_of_two_seconds_is_not_acted_on_however_many_answers_it_has() {
     for answers in [10, 1_000, 1_000_000] {
         assert!(!good_for(5).serves(2, 0, answers).is_undone());
         assert!(!good_for(300).serves(2, 0, answers).is_undone());
+        assert!(
+            !good_for(300).serves(4, 0, answers).is_undone(),
+            "later it takes more: there was more to choose from"
+        );
+        assert!(good_for(300).serves(8, 0, answers).is_undone());
     }
 }
 

@@ -84,6 +84,12 @@ impl Story {
         self
     }
 
+    /// And so on.
+    pub(crate) fn then(mut self, later: Self) -> Self {
+        self.seconds.extend(later.seconds);
+        self
+    }
+
     /// As `gather` reads it from a history.
     pub(crate) fn evidence(&self) -> Evidence {
         let mut history = History::default();
