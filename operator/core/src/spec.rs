@@ -270,7 +270,7 @@ impl RollbackRule {
             "warmup",
             self.warmup,
             Duration::ZERO,
-            self.probation - second,
+            self.probation.saturating_sub(second),
             "0s or more, shorter than probation",
         )?;
         span(

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 fn main() -> io::Result<()> {
     let mut numbers = std::env::args().skip(1).map(|word| {
         word.parse::<u64>()
-            .map_err(|_| io::Error::other(format!("{word}: write a number: simulate [SEED [RELEASES]]")))
+            .map_err(|error| io::Error::other(format!("{word}: {error}: write simulate [SEED [RELEASES]]")))
     });
     let seed = numbers.next().transpose()?.unwrap_or(1);
     let releases = numbers.next().transpose()?.unwrap_or(10_000);

@@ -74,7 +74,7 @@ impl Cell {
         } else {
             0.0
         };
-        let beside = if place % 3 == 0 { 0 } else { PROBATION };
+        let beside = if place.is_multiple_of(3) { 0 } else { PROBATION };
         let trouble = Trouble::Bad {
             from,
             ratio: self.ratio,

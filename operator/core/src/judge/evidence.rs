@@ -44,7 +44,8 @@ pub struct ReleaseEvidence {
     pub totals: Totals,
     /// Where it may be found bad, unit by unit; empty before its answers count, and unless it is in probation.
     pub spans: Vec<Span>,
-    /// A known-good release serves beside it: pods of it are ready, and it had 10 requests in the last `windows.long`.
+    /// A known-good release serves beside it: pods of it are ready, and it had 10 requests in the last `windows.long`, of those
+    /// since the first one that counts.
     pub beside_stable: bool,
 }
 
@@ -122,20 +123,21 @@ impl Reader<'_> {
         let since = judged_from.filter(|from| *from <= self.now);
         let at_most =
             |window: Duration| since.map_or_else(Counts::default, |from| over(window.min(self.now.since(from))));
-        let role = self.ledger.role(release);
-        let judged = since.filter(|_| role == Role::Probation);
+        let standing = self.ledger.role(release);
+        let spans_from = since.filter(|_| standing == Role::Probation);
         let elder = Elder::of(self.ledger, target, release);
-        let served = self.history.window_of(&elder.revisions, rule.long, self.now).total();
+        let beside = since.map_or(Duration::ZERO, |from| self.now.since(from)).min(rule.long);
+        let served = self.history.window_of(&elder.revisions, beside, self.now).total();
         ReleaseEvidence {
             release: release.clone(),
-            role,
+            role: standing,
             first_ready_at,
             judged_from,
             coverage: Coverage::of_release(target, release),
             short: over(rule.short),
             trial: at_most(rule.promote_after.duration),
             judged: at_most(Duration::MAX),
-            spans: judged.map_or_else(Vec::new, |from| self.spans(&revisions, &elder.revisions, from)),
+            spans: spans_from.map_or_else(Vec::new, |from| self.spans(&revisions, &elder.revisions, from)),
             beside_stable: elder.ready && served >= STABLE_SERVES,
             totals,
         }

@@ -13,8 +13,8 @@
 //! 4. Clause 1 still holds if everything unseen was good: lost requests, and pods that no worker reports, which are taken to serve
 //!    as much as the reporting ones.
 //! 5. In the span that clause 1 speaks of, the stable release does not exceed the threshold itself,
-//! 6. and the new one is worse than it. Both while the stable release serves: it has ready pods, and had 10 requests in the last
-//!    `windows.long`. Once it does not, both still hold of every span in which it had 10 requests.
+//! 6. and the new one is worse than it. Both while the stable release serves: it has ready pods, and since the new one's first
+//!    request it had 10 requests in the last `windows.long`. Once it does not, both still hold of every span in which it had 10.
 //!
 //! If 1 to 3 hold and no span passes 4 to 6, the verdict is *Inconclusive*. An answer that turns from good to bad never turns
 //! "undo" into "do not", and more good answers never turn "do not" into "undo": every clause rises and falls with them.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::evidence::{Evidence, ReleaseEvidence};
 use super::span::{Part, STABLE_SERVES, Span, seen, unseen_good};
 use super::verdict::{Breach, Decision, Doubt};
-use crate::Millis;
 use crate::release::Role;
 use crate::spec::SloSpec;
 use crate::stats::Bets;
 use crate::time::written;
+use crate::{Counts, Millis};
 
 /// Clause 3.
 const SPREAD_PODS: u32 = 2;
@@ -33,7 +33,7 @@ pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
     let bets = Bets::against(spec.bad_threshold());
     let mut doubted = Decision::Nothing;
     let long = spec.rule().long;
-    for part in new.spans.iter().flat_map(|span| parts(span, long, new.beside_stable)) {
+    for part in new.spans.iter().flat_map(|span| parts(span, long)) {
         if !part.exceeds(&bets, seen) {
             continue;
         }
@@ -56,19 +56,21 @@ pub fn may_promote(spec: &SloSpec, current: &ReleaseEvidence, now: Millis) -> bo
         .first_ready_at
         .is_some_and(|ready| now.since(ready) >= after.duration);
     let enough = current.judged.good >= after.good_events;
-    let ratio = current.trial.bad_ratio();
+    let within = |counts: Counts| counts.bad_ratio().is_none_or(|ratio| ratio <= spec.bad_threshold());
     served
         && enough
-        && ratio.is_some_and(|ratio| ratio <= spec.bad_threshold())
+        && current.trial.total() > 0
+        && within(current.trial)
+        // Not in the seconds that it takes to be found bad.
+        && within(current.short)
         && current.trial.incomplete == 0
         && current.coverage.is_full()
         && current.coverage.ready > 0
 }
 
-/// Of a span beyond the long window also its later parts; and where no stable release serves any more, what none saw.
-fn parts(span: &Span, long: Duration, beside_stable: bool) -> impl Iterator<Item = Part<'_>> {
-    let alone = (!beside_stable).then(|| span.alone()).flatten();
-    span.halves(long).chain(alone)
+/// Of a span beyond the long window also its later parts; and of each what no stable release saw.
+fn parts(span: &Span, long: Duration) -> impl Iterator<Item = Part<'_>> {
+    span.halves(long).chain(span.alone())
 }
 
 /// Clauses 2 and 3.
@@ -87,7 +89,7 @@ fn doubt(spec: &SloSpec, new: &ReleaseEvidence, bets: &Bets, part: Part<'_>) -> 
             Doubt::MissingWorkers
         });
     }
-    if !new.beside_stable && part.stable().total() < STABLE_SERVES {
+    if !new.beside_stable && part.stable_counts().total() < STABLE_SERVES {
         return None;
     }
     if part.stable_fails(spec.bad_threshold()) {
@@ -97,11 +99,11 @@ fn doubt(spec: &SloSpec, new: &ReleaseEvidence, bets: &Bets, part: Part<'_>) -> 
 }
 
 fn describe(spec: &SloSpec, new: &ReleaseEvidence, part: Part<'_>) -> Breach {
-    let (counts, threshold) = (part.new(), spec.bad_threshold());
+    let (counts, threshold) = (part.new_counts(), spec.bad_threshold());
     let bound = part.bound(threshold, unseen_good(new.coverage));
     let relation = if bound > threshold { '>' } else { '≤' };
     let pods = new.totals.bad_pods();
-    let stable = part.stable().bad_ratio();
+    let stable = part.stable_counts().bad_ratio();
     let stable = stable.map_or_else(String::new, |ratio| format!("; stable {}", percent(ratio)));
     let reason = format!(
         "{} bad of {} in {} on {pods} pod{}{stable}; bound {} {relation} {}",

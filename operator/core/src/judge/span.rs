@@ -127,7 +127,7 @@ impl Part<'_> {
 
     /// Whether the stable release exceeds the threshold too.
     pub(super) fn stable_fails(&self, threshold: f64) -> bool {
-        let stable = self.stable();
+        let stable = self.stable_counts();
         crate::stats::evidence_above(float(stable.bad), float(stable.total()), threshold) > STABLE_FAILS_EVIDENCE
     }
 
@@ -140,11 +140,11 @@ impl Part<'_> {
         evidence_worse(pairs) > WORSE_EVIDENCE + self.price()
     }
 
-    pub(super) fn new(&self) -> Counts {
+    pub(super) fn new_counts(&self) -> Counts {
         self.units.iter().map(|unit| unit.new).sum()
     }
 
-    pub(super) fn stable(&self) -> Counts {
+    pub(super) fn stable_counts(&self) -> Counts {
         self.units.iter().map(|unit| unit.stable).sum()
     }
 

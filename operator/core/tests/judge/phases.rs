@@ -199,6 +199,20 @@ fn promotion_needs_time_good_answers_and_full_sight() {
     );
     assert!(
         !promoted(&ReleaseEvidence {
+            short: Counts::new(98, 2),
+            ..good()
+        }),
+        "bad now"
+    );
+    assert!(
+        promoted(&ReleaseEvidence {
+            short: Counts::default(),
+            ..good()
+        }),
+        "silent now"
+    );
+    assert!(
+        !promoted(&ReleaseEvidence {
             trial: Counts::default(),
             ..good()
         }),

@@ -25,12 +25,14 @@ fn any_story() -> impl Strategy<Value = Story> {
     let parts = (prop::collection::vec(second, 1..40), coverage, 1_u32..3, any::<bool>());
     parts.prop_map(|(mut seconds, coverage, bad_pods, alone)| {
         if alone {
-            seconds.iter_mut().for_each(|second| second.stable = Counts::default());
+            for second in &mut seconds {
+                second.stable = Counts::default();
+            }
         }
         Story {
             seconds,
-            coverage,
             bad_pods,
+            coverage,
             ..Story::new()
         }
     })
