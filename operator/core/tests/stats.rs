@@ -57,13 +57,13 @@ fn ever(p: f64, threshold: f64, seconds: usize) -> f64 {
 #[test]
 fn a_release_at_the_threshold_is_ever_called_bad_with_probability_below_1e_4() {
     for threshold in [0.001_44, 0.0144, 0.05, 0.3] {
-        let error = ever(threshold, threshold, 200);
+        let error = ever(threshold, threshold, 120);
         assert!(error <= 1e-4, "threshold {threshold}: {error}");
         assert!(
             error >= 1e-9,
             "threshold {threshold}: {error}, so the bound would be idle"
         );
-        assert!(ever(threshold / 14.4, threshold, 200) < 1e-7);
+        assert!(ever(threshold / 14.4, threshold, 120) < 1e-7);
     }
     assert!(ever(0.5, 0.0144, 60) > 0.999);
 }

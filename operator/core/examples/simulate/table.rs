@@ -64,7 +64,7 @@ pub(crate) fn bad(seed: u64, releases: u64, out: &mut impl Write) -> io::Result<
     let total = u64::try_from(sure.len()).unwrap_or(0) * each;
     writeln!(
         out,
-        "Bad releases that can be told: {total}, missed: {missed}. Seconds, median / 99 of 100 / best possible:\n"
+        "Of {total} bad releases that can be told, {missed} were missed. Seconds until undone, median / 99 of 100 / best possible:\n"
     )?;
     let traffic: Vec<String> = TRAFFIC.iter().map(|rate| format!("{rate} req/s")).collect();
     writeln!(out, "| objective | bad answers | {} |", traffic.join(" | "))?;
