@@ -22,6 +22,9 @@ FUZZ_SECONDS ?= 600
 # How often `make exact` repeats its loads, and of how many requests each is.
 RUNS ?= 20
 REQUESTS ?= 100000
+# What `make simulate` lives through.
+SEED ?= 1
+RELEASES ?= 10000
 # Debian suites whose kernels `make kernels` boots; none: all it knows.
 SUITES ?=
 
@@ -132,6 +135,10 @@ kernels: ## The kernel tier on Debian's kernels 5.10 to 7.2, emulated (about 20 
 .PHONY: bench
 bench: prerequisites ## Measure what the worker costs a node, beside the goals (needs root, 2 minutes)
 	@cargo bench --profile dev -p shoalwatch-node-worker --bench node
+
+.PHONY: simulate
+simulate: ## Live through 10,000 good and 10,000 bad releases: the README's tables (SEED= 1, RELEASES= 10000)
+	@cargo run --quiet -p shoalwatch-core --example simulate -- $(SEED) $(RELEASES)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser and the event decoder, FUZZ_SECONDS= (600) each

@@ -11,7 +11,7 @@ const DAY: TimeSpan = TimeSpan::from_hours(24);
 /// Whether and when a release in probation is undone. Later the SLO alerts, but never acts.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = promoted_within_probation())]
+#[x_kube(validation = promoted_within_probation(), validation = warm_before_the_end())]
 pub struct Rollback {
     /// `"Off"`: never. `DryRun`: only say what would be done. `Enforce`: put the last good release back. Write `"Off"` in
     /// quotes: YAML takes it for a boolean. Default: `"Off"`.
@@ -28,7 +28,7 @@ pub struct Rollback {
     #[x_kube(validation = ("!self.matches('^0([.]0*)?$')", "write a ratio above \"0\", such as \"0.05\""))]
     pub max_bad_ratio: RatioString,
 
-    /// Windows over which a release is judged.
+    /// Windows in which a failure is sought, beside the whole time since the release's first request.
     #[serde(default)]
     pub windows: RollbackWindows,
 
@@ -36,6 +36,13 @@ pub struct Rollback {
     #[serde(default = "defaults::min_bad_events")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub min_bad_events: u32,
+
+    /// How long the answers of a release do not count, from its first ready pod and its first request on: caches are cold then. A
+    /// new pod that comes later has no warm-up of its own, so cover the rollout. Up to 1d, shorter than probation, rounded up to
+    /// whole ten seconds. Default: 0s.
+    #[serde(default = "defaults::warmup")]
+    #[x_kube(validation = schema::between(TimeSpan::ZERO, DAY, "30s"))]
+    pub warmup: DurationString,
 
     /// How long a release is judged, from its first ready pod on: 1s to 1d. Default: 30m.
     #[serde(default = "defaults::probation")]
@@ -61,6 +68,7 @@ impl Default for Rollback {
             max_bad_ratio: defaults::max_bad_ratio(),
             windows: RollbackWindows::default(),
             min_bad_events: defaults::min_bad_events(),
+            warmup: defaults::warmup(),
             probation: defaults::probation(),
             promote_after: PromoteAfter::default(),
             cooldown: defaults::cooldown(),
@@ -77,6 +85,15 @@ fn promoted_within_probation() -> kube::core::Rule {
     )
 }
 
+fn warm_before_the_end() -> kube::core::Rule {
+    schema::ordered(
+        "warmup",
+        false,
+        "probation",
+        "write a warmup that is shorter than probation: a release is judged after it",
+    )
+}
+
 /// What is done about a bad release: Off, `DryRun` or Enforce.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[schemars(inline)]
@@ -90,17 +107,18 @@ pub enum RollbackMode {
     Enforce,
 }
 
-/// Windows over which a release is judged.
+/// Windows in which a failure is sought, beside the whole time since the release's first request: one that begins late is found in
+/// them.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = schema::ordered("short", false, "long", "write a short window that is shorter than the long one"))]
 pub struct RollbackWindows {
-    /// Window whose burn is shown and compared with the good release, up to 1h. Default: 1m.
+    /// The longer one, over which a revision's share of bad answers is shown too, up to 1h. Default: 1m.
     #[serde(default = "defaults::long_window")]
     #[x_kube(validation = schema::between(SECOND, TimeSpan::from_hours(1), "1m"))]
     pub long: DurationString,
 
-    /// Window in which the burn must be going on: 1s to 10m, shorter than the long one. Default: 10s.
+    /// The shorter one: 1s to 10m, shorter than the long one. Default: 10s.
     #[serde(default = "defaults::short_window")]
     #[x_kube(validation = schema::between(SECOND, TimeSpan::from_mins(10), "10s"))]
     pub short: DurationString,
@@ -153,6 +171,10 @@ mod defaults {
 
     pub(super) const fn min_bad_events() -> u32 {
         10
+    }
+
+    pub(super) fn warmup() -> DurationString {
+        DurationString::new("0s")
     }
 
     pub(super) fn probation() -> DurationString {

@@ -45,12 +45,15 @@ pub struct RollbackRule {
     pub burn: f64,
     /// Upper limit of the bad ratio a release may have, whatever the objective; above 0, at most 1.
     pub max_bad_ratio: f64,
-    /// The window that shows the failure goes on; 1 s to 10 m.
+    /// The shorter window in which a failure is sought; 1 s to 10 m.
     pub short: Duration,
-    /// The window that gives weight; longer than `short`, at most 1 h.
+    /// The longer window in which a failure is sought; longer than `short`, at most 1 h.
     pub long: Duration,
     /// Bad answers since the release's first request.
     pub min_bad_events: u64,
+    /// How long after its first ready pod and its first request a release's answers do not count; shorter than `probation`.
+    #[serde(default)]
+    pub warmup: Duration,
     /// How long after its first ready pod a release may be undone.
     pub probation: Duration,
     /// When a release becomes one to return to.
@@ -70,6 +73,7 @@ impl Default for RollbackRule {
             short: Duration::from_secs(10),
             long: MINUTE,
             min_bad_events: 10,
+            warmup: Duration::ZERO,
             probation: 30 * MINUTE,
             promote_after: PromoteAfter {
                 duration: 10 * MINUTE,
@@ -262,6 +266,13 @@ impl RollbackRule {
             "longer than windows.short, at most 1h",
         )?;
         span("probation", self.probation, second, DAY, "1s to 1d")?;
+        span(
+            "warmup",
+            self.warmup,
+            Duration::ZERO,
+            self.probation.saturating_sub(second),
+            "0s or more, shorter than probation",
+        )?;
         span(
             "promoteAfter.duration",
             self.promote_after.duration,

@@ -1,7 +1,9 @@
 //! The bounds hold exactly, not only in the limit: checked against the binomial distribution itself.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
-use shoalwatch_core::stats::{LOOK_EVIDENCE, WORSE_EVIDENCE, divergence, evidence_above, evidence_worse, lower_bound};
+use shoalwatch_core::stats::{Bets, LOOK_EVIDENCE, Pair, UNIT_MOST, divergence, evidence_above, evidence_worse};
 
 /// P(k of n) for k = 0..=n.
 fn binomial(n: u32, p: f64) -> Vec<f64> {
@@ -29,48 +31,135 @@ fn a_release_at_the_threshold_looks_worse_with_probability_below_1e_4() {
     }
 }
 
-#[test]
-fn two_equal_releases_look_different_with_probability_below_1e_3() {
-    for (n1, n2) in [(10, 10), (3, 200), (200, 3), (50, 150), (120, 40)] {
-        for p in [0.001, 0.02, 0.2, 0.5, 0.95] {
-            let (first, second) = (binomial(n1, p), binomial(n2, p));
-            let mut tail = 0.0;
-            for (weight1, bad1) in first.iter().zip(0_u32..) {
-                for (weight2, bad2) in second.iter().zip(0_u32..) {
-                    let pair = |bad, total| (f64::from(bad), f64::from(total));
-                    if evidence_worse(pair(bad1, n1), pair(bad2, n2)) > WORSE_EVIDENCE {
-                        tail += weight1 * weight2;
-                    }
-                }
-            }
-            assert!(tail <= 1e-3, "{n1} and {n2} at {p}: {tail}");
+/// The exact probability that a release whose only request of each second is bad with probability `p` ever looks worse than `threshold`
+/// with 1e-4: over all ways of having had so many bad seconds of so many.
+fn ever(p: f64, threshold: f64, seconds: usize) -> f64 {
+    let bets = Bets::against(threshold);
+    let mut alive = vec![1.0];
+    let mut crossed = 0.0;
+    for second in 1..=seconds {
+        let mut next = vec![0.0; second + 1];
+        for (bad, weight) in alive.iter().enumerate() {
+            next[bad] += weight * (1.0 - p);
+            next[bad + 1] += weight * p;
         }
+        for (bad, weight) in next.iter_mut().enumerate() {
+            let shares = (0..second).map(|place| if place < bad { 1.0 } else { 0.0 });
+            if *weight > 0.0 && bets.evidence(shares) > LOOK_EVIDENCE {
+                crossed += std::mem::take(weight);
+            }
+        }
+        alive = next;
+    }
+    crossed
+}
+
+#[test]
+fn a_release_at_the_threshold_is_ever_called_bad_with_probability_below_1e_4() {
+    for threshold in [0.001_44, 0.0144, 0.05, 0.3] {
+        let error = ever(threshold, threshold, 120);
+        assert!(error <= 1e-4, "threshold {threshold}: {error}");
+        assert!(
+            error >= 1e-9,
+            "threshold {threshold}: {error}, so the bound would be idle"
+        );
+        assert!(ever(threshold / 14.4, threshold, 120) < 1e-7);
+    }
+    assert!(ever(0.5, 0.0144, 60) > 0.999);
+}
+
+/// The same of two releases that answer one request a second each, bad with probability `p` and `q`: are they ever told apart?
+fn ever_worse(p: f64, q: f64, seconds: u32) -> f64 {
+    // What a second can show: {bad of the new, bad of the stable one}, and how likely.
+    let kinds = [(1.0, 0.0, p * (1.0 - q)), (0.0, 1.0, q * (1.0 - p)), (1.0, 1.0, p * q)];
+    let calm = (1.0 - p) * (1.0 - q);
+    let evidence = |seen: &[u32; 3]| {
+        let kinds = kinds.iter().zip(seen);
+        let units = kinds.flat_map(|(&(new, stable, _), &times)| {
+            let pair = Pair {
+                new: (new, 1.0),
+                stable: (stable, 1.0),
+            };
+            (0..times).map(move |_| pair)
+        });
+        evidence_worse(units)
+    };
+    let mut alive = BTreeMap::from([([0; 3], 1.0)]);
+    let mut crossed = 0.0;
+    for _ in 0..seconds {
+        let mut next = BTreeMap::new();
+        for (seen, weight) in alive {
+            *next.entry(seen).or_insert(0.0) += weight * calm;
+            for (place, (_, _, chance)) in kinds.iter().enumerate() {
+                let mut seen = seen;
+                seen[place] += 1;
+                *next.entry(seen).or_insert(0.0) += weight * chance;
+            }
+        }
+        next.retain(|seen, weight| {
+            let told_apart = evidence(seen) > 1e3_f64.ln();
+            if told_apart {
+                crossed += *weight;
+            }
+            !told_apart
+        });
+        alive = next;
+    }
+    crossed
+}
+
+#[test]
+fn two_equal_releases_are_ever_told_apart_with_probability_below_1e_3() {
+    for p in [0.01, 0.1, 0.5, 0.9] {
+        let error = ever_worse(p, p, 40);
+        assert!(error <= 1e-3, "at {p}: {error}");
+        assert!(ever_worse(p / 2.0, p, 40) <= error);
+    }
+    assert!(ever_worse(0.8, 0.01, 40) > 0.99);
+}
+
+#[test]
+fn a_second_weighs_what_it_weighs_however_many_answers_it_has() {
+    let bets = Bets::against(0.000_1);
+    let outage = |seconds: usize| bets.evidence(std::iter::repeat_n(1.0, seconds));
+    assert!(outage(1) <= UNIT_MOST.ln() && outage(2) <= 2.0 * UNIT_MOST.ln());
+    assert!(
+        outage(2) < LOOK_EVIDENCE && outage(3) > LOOK_EVIDENCE,
+        "three are needed"
+    );
+    let worse = |answers: f64| {
+        let pair = Pair {
+            new: (answers, answers),
+            stable: (0.0, answers),
+        };
+        evidence_worse([pair].into_iter())
+    };
+    assert!(worse(1e9) <= UNIT_MOST.ln() + 1e-9);
+}
+
+#[test]
+fn a_threshold_that_nothing_can_exceed_is_not_exceeded() {
+    for threshold in [0.0, 1.0, 1.5, f64::NAN] {
+        let evidence = Bets::against(threshold).evidence(std::iter::repeat_n(1.0, 100));
+        assert!(evidence <= 0.0, "{threshold}: {evidence}");
     }
 }
 
 #[test]
-fn the_constants_are_what_they_are_said_to_be() {
-    assert!((LOOK_EVIDENCE - 1e4_f64.ln()).abs() < 1e-12);
-    assert!(((1.0 + WORSE_EVIDENCE) * (-WORSE_EVIDENCE).exp() - 1e-3).abs() < 1e-12);
+fn what_serves_nothing_is_not_compared() {
+    let pair = |new, stable| evidence_worse([Pair { new, stable }].into_iter());
+    assert!(pair((5.0, 5.0), (0.0, 0.0)) <= 0.0);
+    assert!(pair((0.0, 0.0), (0.0, 5.0)) <= 0.0);
+    assert!(pair((5.0, 5.0), (0.0, 5.0)) > 0.0);
 }
 
 #[test]
-fn a_total_outage_of_ten_requests_is_beyond_doubt_and_of_two_is_not() {
-    // All bad: KL(1 ‖ p) = ln(1/p), so the bound is exp(−ln(1e4) ÷ n).
-    assert!((lower_bound(10.0, 10.0, LOOK_EVIDENCE) - 1e4_f64.powf(-0.1)).abs() < 1e-9);
-    assert!(lower_bound(2.0, 2.0, LOOK_EVIDENCE) < 0.0144);
-    assert!(lower_bound(3.0, 3.0, LOOK_EVIDENCE) > 0.0144);
+fn the_constant_is_what_it_is_said_to_be() {
+    assert!((LOOK_EVIDENCE - 1e4_f64.ln()).abs() < 1e-12);
+    assert!(divergence(0.3, 0.3).abs() < 1e-12 && (divergence(1.0, 0.5) - 2_f64.ln()).abs() < 1e-12);
 }
 
 proptest! {
-    #[test]
-    fn the_bound_is_where_the_evidence_ends(bad in 1_u32..2_000, good in 0_u32..2_000) {
-        let (bad, total) = (f64::from(bad), f64::from(bad + good));
-        let bound = lower_bound(bad, total, LOOK_EVIDENCE);
-        prop_assert!(bound > 0.0 && bound <= bad / total);
-        prop_assert!((total * divergence(bad / total, bound) - LOOK_EVIDENCE).abs() < 1e-6);
-    }
-
     #[test]
     fn evidence_rises_with_bad_and_falls_with_good(bad in 0_u32..500, good in 0_u32..500, p in 0.0001_f64..0.99) {
         let evidence = |bad: u32, good: u32| evidence_above(f64::from(bad), f64::from(bad + good), p);
@@ -79,19 +168,33 @@ proptest! {
     }
 
     #[test]
-    fn evidence_of_being_worse_rises_with_own_bad_and_falls_with_the_others(
-        bad1 in 0_u32..200, good1 in 0_u32..200, bad2 in 0_u32..200, good2 in 0_u32..200,
+    fn evidence_of_a_ratio_rises_with_each_share(
+        shares in prop::collection::vec(0.0_f64..1.0, 1..60), place in any::<prop::sample::Index>(), more in 0.0_f64..1.0,
+        threshold in 0.000_1_f64..0.99,
     ) {
-        let evidence = |bad1: u32, good1: u32, bad2: u32, good2: u32| {
-            let pair = |bad: u32, good: u32| (f64::from(bad), f64::from(bad + good));
-            evidence_worse(pair(bad1, good1), pair(bad2, good2))
+        let bets = Bets::against(threshold);
+        let mut worse = shares.clone();
+        let place = place.index(shares.len());
+        worse[place] = (worse[place] + more).min(1.0);
+        prop_assert!(bets.evidence(worse.into_iter()) >= bets.evidence(shares.into_iter()) - 1e-9);
+    }
+
+    #[test]
+    fn evidence_of_being_worse_rises_with_answers_that_turn_bad(
+        units in prop::collection::vec((0_u32..50, 0_u32..50, 0_u32..50, 0_u32..50), 1..20), place in any::<prop::sample::Index>(),
+    ) {
+        let pair = |&(bad, good, other_bad, other_good): &(u32, u32, u32, u32)| Pair {
+            new: (bad.into(), (bad + good).into()),
+            stable: (other_bad.into(), (other_bad + other_good).into()),
         };
-        let now = evidence(bad1, good1, bad2, good2);
-        prop_assert!(evidence(bad1 + 1, good1, bad2, good2) >= now - 1e-9);
-        prop_assert!(evidence(bad1, good1 + 1, bad2, good2) <= now + 1e-9);
-        if bad2 + good2 > 0 {
-            prop_assert!(evidence(bad1, good1, bad2 + 1, good2) <= now + 1e-9);
-            prop_assert!(evidence(bad1, good1, bad2, good2 + 1) >= now - 1e-9);
+        let now = evidence_worse(units.iter().map(pair));
+        let place = place.index(units.len());
+        let (mut worse, mut eased) = (units.clone(), units.clone());
+        if worse[place].1 > 0 {
+            (worse[place].0, worse[place].1) = (worse[place].0 + 1, worse[place].1 - 1);
+            prop_assert!(evidence_worse(worse.iter().map(pair)) >= now - 1e-9);
         }
+        eased[place].1 += 1;
+        prop_assert!(evidence_worse(eased.iter().map(pair)) <= now + 1e-9);
     }
 }

@@ -15,6 +15,15 @@ pub(super) struct Bucket {
     pub(super) incomplete: u32,
 }
 
+/// The requests of one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Time since the epoch ÷ the bucket's width.
+    pub index: u32,
+    /// Requests in it.
+    pub counts: Counts,
+}
+
 /// Buckets of one width, in order of time, over at most `capacity` widths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Level {
@@ -39,8 +48,7 @@ impl Level {
     }
 
     pub(super) fn index(&self, at: Millis) -> u32 {
-        let width = i64::try_from(self.width.as_millis()).unwrap_or(i64::MAX);
-        u32::try_from(at.0.div_euclid(width)).unwrap_or(if at.0 < 0 { 0 } else { u32::MAX })
+        index(self.width, at)
     }
 
     /// Adds counts that happened `at`; what is older than the level reaches, seen from its newest bucket, is not for it.
@@ -71,6 +79,19 @@ impl Level {
         }
     }
 
+    /// From the bucket of `since` on, without the one of `now`.
+    pub(super) fn moments(&self, since: Millis, now: Millis) -> impl Iterator<Item = Moment> {
+        let (first, open) = (self.index(since), self.index(now));
+        let start = self.buckets.partition_point(|bucket| bucket.index < first);
+        let range = self.buckets.range(start..);
+        range
+            .take_while(move |bucket| bucket.index < open)
+            .map(|bucket| Moment {
+                index: bucket.index,
+                counts: bucket.counts(),
+            })
+    }
+
     /// The sum over the last `window`, its oldest bucket whole.
     pub(super) fn sum(&self, window: Duration, now: Millis) -> Counts {
         let last = self.index(now);
@@ -83,6 +104,12 @@ impl Level {
             .map(|bucket| bucket.counts())
             .sum()
     }
+}
+
+/// Time since the epoch ÷ width.
+pub(super) fn index(width: Duration, at: Millis) -> u32 {
+    let width = i64::try_from(width.as_millis()).unwrap_or(i64::MAX).max(1);
+    u32::try_from(at.0.div_euclid(width)).unwrap_or(if at.0 < 0 { 0 } else { u32::MAX })
 }
 
 impl Bucket {

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 pub use codec::CodecError;
 use level::Level;
+pub use level::Moment;
 pub use revision::Totals;
 
 use crate::reports::{Difference, Placement};
@@ -116,6 +117,50 @@ impl History {
             .into_iter()
             .filter_map(|revision| self.revisions.get(revision));
         kept.map(|kept| kept.series.sum(window, now)).sum()
+    }
+
+    /// The non-empty buckets of some revisions, oldest first, of the width in which a window of `reach` is answered: those that
+    /// begin in the bucket of `since` or later, and end before `now`. The one that is still open shows only a part of itself.
+    #[must_use]
+    pub fn moments_of<'a>(
+        &self,
+        revisions: impl IntoIterator<Item = &'a Revision>,
+        reach: Duration,
+        since: Millis,
+        now: Millis,
+    ) -> Vec<Moment> {
+        let kept = revisions
+            .into_iter()
+            .filter_map(|revision| self.revisions.get(revision));
+        let mut levels = kept.filter_map(|kept| kept.series.level(reach));
+        let mut moments: Vec<Moment> = levels
+            .next()
+            .map_or_else(Vec::new, |level| level.moments(since, now).collect());
+        for level in levels {
+            moments.extend(level.moments(since, now));
+            moments.sort_by_key(|moment| moment.index);
+            moments.dedup_by(|later, kept| {
+                let same = later.index == kept.index;
+                if same {
+                    kept.counts += later.counts;
+                }
+                same
+            });
+        }
+        moments
+    }
+
+    /// The width of the buckets in which a window of `reach` is answered.
+    #[must_use]
+    pub fn width(reach: Duration) -> Duration {
+        let reaches = |&&(width, buckets): &&(Duration, u32)| width * (buckets - 1) >= reach;
+        LEVELS.iter().find(reaches).unwrap_or(&LEVELS[LEVELS.len() - 1]).0
+    }
+
+    /// The bucket of this width that a point of time lies in, as in [`Moment::index`].
+    #[must_use]
+    pub fn index(width: Duration, at: Millis) -> u32 {
+        level::index(width, at)
     }
 
     /// What is known of some revisions since their first request.
@@ -211,12 +256,14 @@ impl Series {
     }
 
     fn sum(&self, window: Duration, now: Millis) -> Counts {
-        let level = self
-            .levels
-            .iter()
-            .find(|level| level.span() >= window)
-            .or(self.levels.last());
-        level.map_or_else(Counts::default, |level| level.sum(window, now))
+        self.level(window)
+            .map_or_else(Counts::default, |level| level.sum(window, now))
+    }
+
+    /// The finest level that reaches as far back.
+    fn level(&self, window: Duration) -> Option<&Level> {
+        let reaches = self.levels.iter().find(|level| level.span() >= window);
+        reaches.or(self.levels.last())
     }
 
     fn bytes(&self) -> usize {

@@ -8,10 +8,9 @@ use crate::counts::float;
 use crate::history::{History, Totals};
 use crate::release::{Ledger, Role, TargetSnapshot};
 use crate::spec::SloSpec;
-use crate::{Counts, Millis, ReleaseId};
+use crate::{Counts, Millis, ReleaseId, Revision};
 
-/// The shortest span in which two releases are compared.
-const SHORTEST_COMPARISON: Duration = Duration::from_secs(1);
+use super::span::{Elder, STABLE_SERVES, Span, Spans};
 
 /// Pods that workers report of, and pods that are ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -31,18 +30,23 @@ pub struct ReleaseEvidence {
     pub role: Role,
     /// Its first ready pod.
     pub first_ready_at: Option<Millis>,
+    /// Where its answers begin to count: its first request, or the end of its warm-up.
+    pub judged_from: Option<Millis>,
     /// Of its pods.
     pub coverage: Coverage,
     /// Over `windows.short`.
     pub short: Counts,
-    /// Over `windows.long`.
-    pub long: Counts,
-    /// Over the span both releases are compared in: `windows.long`, but not before the new one's first request.
-    pub compared: Counts,
-    /// Over `promoteAfter.duration`.
+    /// Over `promoteAfter.duration`, without the warm-up.
     pub trial: Counts,
+    /// All that counts.
+    pub judged: Counts,
     /// Since its first request.
     pub totals: Totals,
+    /// Where it may be found bad, unit by unit; empty before its answers count, and unless it is in probation.
+    pub spans: Vec<Span>,
+    /// A known-good release serves beside it: pods of it are ready, and it had 10 requests in the last `windows.long`, of those
+    /// since the first one that counts.
+    pub beside_stable: bool,
 }
 
 /// What one verdict rests on.
@@ -60,8 +64,6 @@ pub struct Evidence {
     pub coverage: Coverage,
     /// The release of the current template; `None` without a target.
     pub current: Option<ReleaseEvidence>,
-    /// A known-good release whose pods serve beside it.
-    pub stable: Option<ReleaseEvidence>,
 }
 
 /// Reads from the history what a verdict on `spec` needs.
@@ -87,12 +89,7 @@ pub fn gather(
         ledger,
         now,
     };
-    let span = target.map_or(SHORTEST_COMPARISON, |target| reader.comparison(target));
-    let current = target.map(|target| reader.release(target, &target.release, span));
-    let stable = target.and_then(|target| {
-        let stable = ledger.stable_beside(&target.release, target)?;
-        Some(reader.release(target, &stable, span))
-    });
+    let current = target.map(|target| reader.release(target, &target.release));
     Evidence {
         windows: spans
             .into_iter()
@@ -103,7 +100,6 @@ pub fn gather(
         history_since: history.since(),
         coverage: target.map(Coverage::of_target).unwrap_or_default(),
         current,
-        stable,
     }
 }
 
@@ -115,31 +111,71 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn comparison(&self, target: &TargetSnapshot) -> Duration {
-        let first = self
-            .history
-            .totals_of(&Ledger::revisions(target, &target.release))
-            .first_at;
-        let since = first.map_or(SHORTEST_COMPARISON, |first| {
-            self.now.since(first).max(SHORTEST_COMPARISON)
-        });
-        since.min(self.spec.rule().long)
-    }
-
-    fn release(&self, target: &TargetSnapshot, release: &ReleaseId, compared: Duration) -> ReleaseEvidence {
+    fn release(&self, target: &TargetSnapshot, release: &ReleaseId) -> ReleaseEvidence {
         let revisions = Ledger::revisions(target, release);
-        let over = |window| self.history.window_of(&revisions, window, self.now);
         let rule = self.spec.rule();
+        let totals = self.history.totals_of(&revisions);
+        let known = self.ledger.get(release);
+        let first_ready_at = known.and_then(|known| known.first_ready_at);
+        let judged_from = self.judged_from(&totals, first_ready_at);
+        let over = |window| self.history.window_of(&revisions, window, self.now);
+        // None of what does not count yet.
+        let since = judged_from.filter(|from| *from <= self.now);
+        let at_most =
+            |window: Duration| since.map_or_else(Counts::default, |from| over(window.min(self.now.since(from))));
+        let standing = self.ledger.role(release);
+        let spans_from = since.filter(|_| standing == Role::Probation);
+        let elder = Elder::of(self.ledger, target, release);
+        let beside = since.map_or(Duration::ZERO, |from| self.now.since(from)).min(rule.long);
+        let served = self.history.window_of(&elder.revisions, beside, self.now).total();
         ReleaseEvidence {
             release: release.clone(),
-            role: self.ledger.role(release),
-            first_ready_at: self.ledger.get(release).and_then(|known| known.first_ready_at),
+            role: standing,
+            first_ready_at,
+            judged_from,
             coverage: Coverage::of_release(target, release),
             short: over(rule.short),
-            long: over(rule.long),
-            compared: over(compared),
-            trial: over(rule.promote_after.duration),
-            totals: self.history.totals_of(&revisions),
+            trial: at_most(rule.promote_after.duration),
+            judged: at_most(Duration::MAX),
+            spans: spans_from.map_or_else(Vec::new, |from| self.spans(&revisions, &elder.revisions, from)),
+            beside_stable: elder.ready && served >= STABLE_SERVES,
+            totals,
+        }
+    }
+
+    /// The end of a warm-up is rounded up to the widest unit in use, so that no unit holds a part of it.
+    fn judged_from(&self, totals: &Totals, first_ready_at: Option<Millis>) -> Option<Millis> {
+        let first = totals.first_at?;
+        let rule = self.spec.rule();
+        if rule.warmup.is_zero() {
+            return Some(first);
+        }
+        let warm = first.max(first_ready_at.unwrap_or(first)).plus(rule.warmup);
+        let unit = i64::try_from(History::width(rule.probation).as_millis()).unwrap_or(i64::MAX);
+        let over = warm.0.rem_euclid(unit);
+        Some(Millis(warm.0.saturating_add((unit - over) % unit)))
+    }
+
+    fn spans(&self, new: &[Revision], stable: &[Revision], from: Millis) -> Vec<Span> {
+        let spans = Spans {
+            spec: self.spec,
+            history: self.history,
+            new,
+            stable,
+            from,
+            now: self.now,
+        };
+        spans.read()
+    }
+}
+
+impl ReleaseEvidence {
+    /// Between the first and the newest bad answer that counts.
+    pub(super) fn bad_span(&self) -> Duration {
+        let first = self.totals.first_bad_at.max(self.judged_from);
+        match (first, self.totals.last_bad_at) {
+            (Some(first), Some(last)) => last.since(first),
+            _ => Duration::ZERO,
         }
     }
 }

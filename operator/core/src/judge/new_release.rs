@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use super::evidence::{Coverage, Evidence, ReleaseEvidence};
+use super::evidence::{Evidence, ReleaseEvidence};
+use super::span::{Part, STABLE_SERVES, Span, seen, unseen_good};
 use super::verdict::{Breach, Decision, Doubt};
-use crate::counts::float;
 use crate::release::Role;
 use crate::spec::SloSpec;
-use crate::stats::{LOOK_EVIDENCE, WORSE_EVIDENCE, evidence_above, evidence_worse, lower_bound};
+use crate::stats::Bets;
 use crate::time::written;
 use crate::{Counts, Millis};
 
-/// From this many requests in the compared span on, the stable release counts as serving.
-const STABLE_SERVES: u64 = 10;
-/// Clause 4.
+/// Clause 3.
 const SPREAD_PODS: u32 = 2;
-/// Clause 4.
+/// Clause 3.
 const SPREAD_TIME: Duration = Duration::from_secs(2);
 
 /// Whether the current release is to be undone.
@@ -28,21 +26,26 @@ pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
     else {
         return Decision::Nothing;
     };
-    if evidence.coverage.is_blind() || new.coverage.is_blind() {
+    let blind = evidence.coverage.is_blind() || new.coverage.is_blind();
+    if blind || !has_weight(spec, new) {
         return Decision::Nothing;
     }
-    let threshold = spec.bad_threshold();
-    if !fills_rule(spec, new, threshold) {
-        return Decision::Nothing;
-    }
-    let breach = describe(spec, new, evidence.stable.as_ref(), threshold);
-    if let Some(doubt) = doubt(new, evidence.stable.as_ref(), threshold) {
-        return Decision::Inconclusive {
-            doubt,
-            message: format!("{}: {}", doubt.sentence(), breach.reason),
+    let bets = Bets::against(spec.bad_threshold());
+    let mut doubted = Decision::Nothing;
+    let long = spec.rule().long;
+    for part in new.spans.iter().flat_map(|span| parts(span, long)) {
+        if !part.exceeds(&bets, seen) {
+            continue;
+        }
+        let Some(doubt) = doubt(spec, new, &bets, part) else {
+            return Decision::Undo(describe(spec, new, part));
         };
+        if doubted == Decision::Nothing {
+            let message = format!("{}: {}", doubt.sentence(), describe(spec, new, part).reason);
+            doubted = Decision::Inconclusive { doubt, message };
+        }
     }
-    Decision::Undo(breach)
+    doubted
 }
 
 /// Whether the current release has earned to be returned to. The caller makes sure that no verdict speaks against it.
@@ -52,68 +55,61 @@ pub fn may_promote(spec: &SloSpec, current: &ReleaseEvidence, now: Millis) -> bo
     let served = current
         .first_ready_at
         .is_some_and(|ready| now.since(ready) >= after.duration);
-    let enough = current.totals.counts.good >= after.good_events;
-    let ratio = current.trial.bad_ratio();
+    let enough = current.judged.good >= after.good_events;
+    let within = |counts: Counts| counts.bad_ratio().is_none_or(|ratio| ratio <= spec.bad_threshold());
     served
         && enough
-        && ratio.is_some_and(|ratio| ratio <= spec.bad_threshold())
+        && current.trial.total() > 0
+        && within(current.trial)
+        // Not in the seconds that it takes to be found bad.
+        && within(current.short)
         && current.trial.incomplete == 0
         && current.coverage.is_full()
         && current.coverage.ready > 0
 }
 
-/// Clauses 1 to 4.
-fn fills_rule(spec: &SloSpec, new: &ReleaseEvidence, threshold: f64) -> bool {
-    let totals = &new.totals;
-    let spread = totals.bad_pods() >= SPREAD_PODS || totals.bad_span() >= SPREAD_TIME;
-    totals.counts.bad >= spec.rule().min_bad_events && spread && exceeds(new, threshold, judged)
+/// Of a span beyond the long window also its later parts; and of each what no stable release saw.
+fn parts(span: &Span, long: Duration) -> impl Iterator<Item = Part<'_>> {
+    span.halves(long).chain(span.alone())
 }
 
-/// Clauses 1 and 2, with requests counted by `total`.
-fn exceeds(new: &ReleaseEvidence, threshold: f64, total: impl Fn(Counts, Coverage) -> f64) -> bool {
-    let over =
-        |counts: Counts| evidence_above(float(counts.bad), total(counts, new.coverage), threshold) > LOOK_EVIDENCE;
-    over(new.short) && (over(new.long) || over(new.totals.counts))
+/// Clauses 2 and 3.
+fn has_weight(spec: &SloSpec, new: &ReleaseEvidence) -> bool {
+    let spread = new.totals.bad_pods() >= SPREAD_PODS || new.bad_span() >= SPREAD_TIME;
+    new.judged.bad >= spec.rule().min_bad_events && spread
 }
 
-fn judged(counts: Counts, _coverage: Coverage) -> f64 {
-    float(counts.total())
-}
-
-/// Clause 6: everything unseen was good.
-fn unseen_good(counts: Counts, coverage: Coverage) -> f64 {
-    float(counts.total().saturating_add(counts.incomplete)) * coverage.growth()
-}
-
-fn doubt(new: &ReleaseEvidence, stable: Option<&ReleaseEvidence>, threshold: f64) -> Option<Doubt> {
-    if !exceeds(new, threshold, unseen_good) {
+/// Clauses 4 to 6, of a part of time in which the release exceeds the threshold.
+fn doubt(spec: &SloSpec, new: &ReleaseEvidence, bets: &Bets, part: Part<'_>) -> Option<Doubt> {
+    let total = unseen_good(new.coverage);
+    if !part.exceeds(bets, total) {
         return Some(if new.coverage.is_full() {
             Doubt::LostRequests
         } else {
             Doubt::MissingWorkers
         });
     }
-    let stable = stable.filter(|stable| stable.compared.total() >= STABLE_SERVES)?;
-    let pair = |counts: Counts, total: f64| (float(counts.bad), total);
-    let of_new = pair(new.compared, unseen_good(new.compared, new.coverage));
-    let of_stable = pair(stable.compared, float(stable.compared.total()));
-    if evidence_above(of_stable.0, of_stable.1, threshold) > LOOK_EVIDENCE {
+    if !new.beside_stable && part.stable_counts().total() < STABLE_SERVES {
+        return None;
+    }
+    if part.stable_fails(spec.bad_threshold()) {
         return Some(Doubt::StableFailsToo);
     }
-    (evidence_worse(of_new, of_stable) <= WORSE_EVIDENCE).then_some(Doubt::NotWorseThanStable)
+    (!part.is_worse(total)).then_some(Doubt::NotWorseThanStable)
 }
 
-fn describe(spec: &SloSpec, new: &ReleaseEvidence, stable: Option<&ReleaseEvidence>, threshold: f64) -> Breach {
-    let counts = new.short;
-    let bound = lower_bound(float(counts.bad), unseen_good(counts, new.coverage), LOOK_EVIDENCE);
+fn describe(spec: &SloSpec, new: &ReleaseEvidence, part: Part<'_>) -> Breach {
+    let (counts, threshold) = (part.new_counts(), spec.bad_threshold());
+    let bound = part.bound(threshold, unseen_good(new.coverage));
+    let relation = if bound > threshold { '>' } else { '≤' };
     let pods = new.totals.bad_pods();
-    let stable = stable.and_then(|stable| stable.compared.bad_ratio());
+    let stable = part.stable_counts().bad_ratio();
     let stable = stable.map_or_else(String::new, |ratio| format!("; stable {}", percent(ratio)));
     let reason = format!(
-        "{} bad of {} in {} on {pods} pod{}{stable}; bound {} > {}",
+        "{} bad of {} in {} on {pods} pod{}{stable}; bound {} {relation} {}",
         counts.bad,
         counts.total(),
-        written(spec.rule().short),
+        written(part.length()),
         if pods == 1 { "" } else { "s" },
         percent(bound),
         percent(threshold),

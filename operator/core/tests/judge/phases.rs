@@ -13,7 +13,7 @@ use crate::given::*;
 
 /// A quiet SLO: nothing in probation, everything seen.
 fn quiet() -> Evidence {
-    evidence(release(Role::KnownGood, Counts::new(1_000, 0)), None)
+    evidence(release(Role::KnownGood, Counts::new(1_000, 0)))
 }
 
 fn phase_of(evidence: &Evidence) -> (Phase, PhaseReason) {
@@ -56,8 +56,10 @@ fn phases_say_what_holds() {
         ..quiet()
     };
     assert_eq!(phase_of(&silent), (Phase::NoData, PhaseReason::NoRequests));
-    let bad = evidence(bad_release(), None);
-    assert_eq!(phase_of(&bad), (Phase::Breached, PhaseReason::BadRelease));
+    assert_eq!(
+        phase_of(&bad_release().evidence()),
+        (Phase::Breached, PhaseReason::BadRelease)
+    );
 }
 
 #[test]
@@ -197,6 +199,20 @@ fn promotion_needs_time_good_answers_and_full_sight() {
     );
     assert!(
         !promoted(&ReleaseEvidence {
+            short: Counts::new(98, 2),
+            ..good()
+        }),
+        "bad now"
+    );
+    assert!(
+        promoted(&ReleaseEvidence {
+            short: Counts::default(),
+            ..good()
+        }),
+        "silent now"
+    );
+    assert!(
+        !promoted(&ReleaseEvidence {
             trial: Counts::default(),
             ..good()
         }),
@@ -227,6 +243,7 @@ fn members_out_of_bounds_are_refused_with_their_path() {
     assert!(refused(|rule| rule.short = Duration::from_mins(11)).starts_with("spec.rollback.windows.short"));
     assert!(refused(|rule| rule.long = rule.short).starts_with("spec.rollback.windows.long"));
     assert!(refused(|rule| rule.probation = Duration::ZERO).starts_with("spec.rollback.probation"));
+    assert!(refused(|rule| rule.warmup = rule.probation).starts_with("spec.rollback.warmup"));
     assert!(refused(|rule| rule.cooldown = Duration::ZERO).starts_with("spec.rollback.cooldown"));
     assert!(refused(|rule| rule.verify_within = Duration::ZERO).starts_with("spec.rollback.verifyWithin"));
     let window = SloSpec::new("a/b", "99".parse().unwrap(), 91 * DAY, None, RollbackRule::default()).unwrap_err();

@@ -1,95 +1,98 @@
 //! What holds of every verdict.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 use shoalwatch_core::Counts;
-use shoalwatch_core::judge::{Coverage, Decision, Evidence, Phase, ReleaseEvidence, judge};
-use shoalwatch_core::release::Role;
+use shoalwatch_core::judge::{Coverage, Decision, Evidence, Phase, judge};
 
 use crate::given::*;
 
-fn any_counts() -> impl Strategy<Value = Counts> {
-    (0_u64..400, 0_u64..200, prop_oneof![4 => Just(0_u64), 1 => 0_u64..100])
-        .prop_map(|(good, bad, incomplete)| Counts { good, bad, incomplete })
+fn any_counts(most_bad: u64) -> impl Strategy<Value = Counts> {
+    (0_u64..20, 0..most_bad, prop_oneof![9 => Just(0_u64), 1 => 0_u64..20]).prop_map(|(good, bad, incomplete)| Counts {
+        good,
+        bad,
+        incomplete,
+    })
 }
 
-fn any_evidence() -> impl Strategy<Value = Evidence> {
+/// Some seconds of two releases, the stable one mostly good.
+fn any_story() -> impl Strategy<Value = Story> {
+    let stable = prop_oneof![6 => any_counts(1), 1 => any_counts(20)];
+    let second = (any_counts(12), stable).prop_map(|(new, stable)| Second { new, stable });
     let coverage = (0_u32..4, 0_u32..4).prop_map(|(reporting, ready)| Coverage {
         reporting: reporting.min(ready),
         ready,
     });
-    let parts = (
-        any_counts(),
-        coverage,
-        1_u32..3,
-        0_u64..4,
-        prop::option::of(any_counts()),
-    );
-    parts.prop_map(|(counts, coverage, pods, seconds, beside)| {
-        let totals = totals(counts, pods, Duration::from_secs(seconds));
-        let current = ReleaseEvidence {
+    let parts = (prop::collection::vec(second, 1..40), coverage, 1_u32..3, any::<bool>());
+    parts.prop_map(|(mut seconds, coverage, bad_pods, alone)| {
+        if alone {
+            for second in &mut seconds {
+                second.stable = Counts::default();
+            }
+        }
+        Story {
+            seconds,
+            bad_pods,
             coverage,
-            totals,
-            ..release(Role::Probation, counts)
-        };
-        evidence(current, beside.map(stable))
+            ..Story::new()
+        }
     })
 }
 
-/// `evidence` with more requests of the new release, all windows alike.
-fn with_more(evidence: &Evidence, more: Counts) -> Evidence {
-    let mut changed = evidence.clone();
-    if let Some(current) = &mut changed.current {
-        for counts in [
-            &mut current.short,
-            &mut current.long,
-            &mut current.compared,
-            &mut current.totals.counts,
-        ] {
-            *counts += more;
-        }
-    }
-    changed
+/// `story` with one second of the new release changed.
+fn changed(story: &Story, place: prop::sample::Index, change: impl FnOnce(&mut Counts)) -> Story {
+    let mut story = story.clone();
+    let place = place.index(story.seconds.len());
+    change(&mut story.seconds[place].new);
+    story
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// More bad answers never turn "undo" into "do not".
+    /// A good answer that turns bad never saves a release.
     #[test]
-    fn more_bad_answers_never_save_a_release(evidence in any_evidence(), more in 1_u64..50) {
-        if is_undo(&evidence) {
-            prop_assert!(is_undo(&with_more(&evidence, Counts::new(0, more))));
+    fn worse_answers_never_save_a_release(story in any_story(), place in any::<prop::sample::Index>(), turned in 1_u64..20) {
+        if story.is_undone() {
+            let worse = changed(&story, place, |counts| {
+                let turned = turned.min(counts.good);
+                counts.good -= turned;
+                counts.bad += turned;
+            });
+            prop_assert!(worse.is_undone());
         }
     }
 
-    /// Fewer good answers never save a release; neither more good answers nor losses condemn one.
+    /// Neither more good answers nor losses condemn a release, in a second in which it served.
     #[test]
-    fn good_answers_and_losses_never_condemn_a_release(evidence in any_evidence(), good in 0_u64..50, lost in 0_u64..50) {
-        if !is_undo(&evidence) {
-            let more = Counts { good, bad: 0, incomplete: lost };
-            prop_assert!(!is_undo(&with_more(&evidence, more)));
+    fn good_answers_and_losses_never_condemn_a_release(
+        story in any_story(), place in any::<prop::sample::Index>(), good in 0_u64..50, lost in 0_u64..50,
+    ) {
+        if !story.is_undone() {
+            let better = changed(&story, place, |counts| {
+                if counts.total() > 0 {
+                    counts.good += good;
+                    counts.incomplete += lost;
+                }
+            });
+            prop_assert!(!better.is_undone());
         }
     }
 
     /// A pod fewer in sight never condemns a release.
     #[test]
-    fn less_sight_never_condemns_a_release(evidence in any_evidence()) {
-        let mut blinder = evidence.clone();
-        if let Some(current) = &mut blinder.current {
-            current.coverage.reporting = current.coverage.reporting.saturating_sub(1);
-        }
-        if !is_undo(&evidence) {
-            prop_assert!(!is_undo(&blinder));
+    fn less_sight_never_condemns_a_release(story in any_story()) {
+        let mut blinder = story.clone();
+        blinder.coverage.reporting = blinder.coverage.reporting.saturating_sub(1);
+        if !story.is_undone() {
+            prop_assert!(!blinder.is_undone());
         }
     }
 
     /// Unless everything is seen, the verdict is never Healthy; without sight it decides nothing.
     #[test]
-    fn a_partial_view_is_never_good(evidence in any_evidence(), recent in any_counts(), reporting in 0_u32..6) {
-        let evidence = Evidence { recent, coverage: Coverage { reporting, ready: 5 }, ..evidence };
-        let verdict = judge(&spec("99.9"), &evidence, NOW);
+    fn a_partial_view_is_never_good(story in any_story(), recent in any_counts(20), reporting in 0_u32..6) {
+        let evidence = Evidence { recent, coverage: Coverage { reporting, ready: 5 }, ..story.evidence() };
+        let verdict = judge(&story.spec, &evidence, NOW);
         if recent.incomplete > 0 || recent.total() == 0 || reporting < 5 {
             prop_assert_ne!(verdict.phase, Phase::Healthy);
         }

@@ -125,6 +125,7 @@ fn rule(rollback: &Rollback) -> Result<RollbackRule, Invalid> {
         short: spans("windows.short", &rollback.windows.short)?,
         long: spans("windows.long", &rollback.windows.long)?,
         min_bad_events: rollback.min_bad_events.into(),
+        warmup: spans("warmup", &rollback.warmup)?,
         probation: spans("probation", &rollback.probation)?,
         promote_after: PromoteAfter {
             duration: spans("promoteAfter.duration", &rollback.promote_after.duration)?,
