@@ -55,7 +55,7 @@ pub struct RollbackRule {
     pub probation: Duration,
     /// When a release becomes one to return to.
     pub promote_after: PromoteAfter,
-    /// How long an undone release is undone again on sight, and how long its acts are remembered after that.
+    /// How long after an act the release it undid is undone again on sight, and the act counts.
     pub cooldown: Duration,
     /// How long the good release may take to be ready and healthy again.
     pub verify_within: Duration,

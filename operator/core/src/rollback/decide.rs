@@ -34,7 +34,7 @@ pub(super) fn consider(run: &mut Run, observation: &Observation<'_>, target: &Ta
 
 /// Feeds back what became of the patch.
 pub(super) fn outcome(run: &mut Run, spec: &SloSpec, outcome: &PatchOutcome) {
-    let State::Acting { act } = &run.machine.state else {
+    let State::Acting { act, .. } = &run.machine.state else {
         return;
     };
     let act = act.clone();
@@ -104,13 +104,15 @@ fn act(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot, re
     let Ok((to, revision)) = observation.ledger.return_target(target, from) else {
         return;
     };
-    let record = RollbackRecord {
+    let again = run.unanswered.take().map(|act| act.record);
+    let again = again.filter(|record| record.from == *from && record.to == to);
+    let record = again.unwrap_or_else(|| RollbackRecord {
         from: from.clone(),
         to,
         slo: observation.spec.name().to_owned(),
         time: after_last_act(run, target),
         count: run.machine.memory.acts(from).saturating_add(1),
-    };
+    });
     let patch = Patch {
         target_uid: target.uid.clone(),
         resource_version: target.resource_version.clone(),
@@ -130,6 +132,7 @@ fn act(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot, re
             resource_version,
             reason,
         },
+        sent: run.now,
     };
 }
 

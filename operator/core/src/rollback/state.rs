@@ -44,6 +44,9 @@ pub enum State {
     Acting {
         /// The act.
         act: Act,
+        /// When it was sent last.
+        #[serde(default)]
+        sent: Millis,
     },
     /// The good release is coming back.
     Verifying {
@@ -59,7 +62,7 @@ pub enum State {
         /// Until then.
         until: Millis,
     },
-    /// The bad release may try again, and its acts still count.
+    /// Undone a second time and verified; too soon for a third act: applied again, the bad release is contested.
     CoolingDown {
         /// The act.
         act: Act,
@@ -149,7 +152,7 @@ impl State {
     #[must_use]
     pub fn act(&self) -> Option<&Act> {
         match self {
-            Self::Acting { act }
+            Self::Acting { act, .. }
             | Self::Verifying { act, .. }
             | Self::Latched { act, .. }
             | Self::CoolingDown { act, .. }

@@ -3,7 +3,7 @@
 use super::effect::{Effect, EventReason, EventSeverity};
 use super::machine::Machine;
 use super::readiness::Lock;
-use super::state::{State, Step};
+use super::state::{Act, State, Step};
 use super::{decide, settle};
 use crate::Millis;
 use crate::judge::{Evidence, Verdict};
@@ -78,6 +78,7 @@ pub fn step(machine: &Machine, input: &Input<'_>, now: Millis) -> (Machine, Vec<
         machine: machine.clone(),
         effects: Vec::new(),
         now,
+        unanswered: None,
     };
     match input {
         Input::Observed(observation) => observed(&mut run, observation),
@@ -108,6 +109,7 @@ fn observed(run: &mut Run, observation: &Observation<'_>) {
     if !run.machine.state.is_moving() {
         decide::consider(run, observation, target);
     }
+    settle::give_up(run);
 }
 
 /// The machine being changed and what came of it so far.
@@ -115,6 +117,8 @@ pub(super) struct Run {
     pub(super) machine: Machine,
     pub(super) effects: Vec<Effect>,
     pub(super) now: Millis,
+    /// A patch that nobody answered, if it is judged afresh in this step.
+    pub(super) unanswered: Option<Act>,
 }
 
 impl Run {

@@ -46,10 +46,11 @@ fn a_bad_release_is_undone_verified_latched_and_forgotten() {
     ]
     .as_slice();
     assert_eq!(world.steps(), expected);
-    world.seconds(600);
-    assert_eq!(world.state_name(), "CoolingDown");
-    world.seconds(600);
+    world.seconds(589);
+    assert_eq!(world.state_name(), "Latched", "one second of the cool-down is left");
+    world.seconds(1);
     assert_eq!(world.state_name(), "Idle");
+    assert_eq!(world.steps().last(), Some(&Step::Released));
     assert_eq!((world.acts(), world.state.machine.all_undone().len()), (1, 0));
 }
 
@@ -184,10 +185,37 @@ fn going_back_and_forth_between_releases_does_not_reset_the_count() {
 }
 
 #[test]
-fn a_release_applied_again_while_cooling_down_is_judged_anew() {
+fn a_release_applied_again_within_the_cool_down_is_undone_on_sight() {
     let mut world = undone();
-    world.seconds(700);
+    world.seconds(590);
+    world.bad.clear();
+    world.apply("v2", "kubectl");
+    world.seconds(1);
+    assert_eq!(
+        (world.acts(), world.state_name()),
+        (2, "Verifying"),
+        "not a bad answer was waited for"
+    );
+}
+
+#[test]
+fn after_the_second_act_it_is_too_soon_for_a_third_until_the_cool_down_is_over() {
+    let mut world = undone();
+    world.seconds(15);
+    world.apply("v2", "kubectl");
+    world.seconds(15);
+    assert_eq!((world.acts(), world.state_name()), (2, "CoolingDown"));
+    world.seconds(580);
     assert_eq!(world.state_name(), "CoolingDown");
+    world.seconds(10);
+    assert_eq!((world.acts(), world.state_name()), (2, "Idle"));
+}
+
+#[test]
+fn a_release_applied_again_after_the_cool_down_is_judged_anew() {
+    let mut world = undone();
+    world.seconds(601);
+    assert_eq!(world.state_name(), "Idle");
     world.bad.clear();
     world.apply("v2", "kubectl");
     world.seconds(60);
@@ -199,10 +227,7 @@ fn a_release_applied_again_while_cooling_down_is_judged_anew() {
     world.bad.insert("v2".into());
     world.seconds(60);
     assert_eq!(world.acts(), 2);
-    world.seconds(10);
-    world.apply("v2", "kubectl");
-    world.seconds(10);
-    assert_eq!((world.acts(), world.state_name()), (2, "Contested"));
+    assert_eq!(world.applied[1].patch.record.count, 1, "the first act is forgotten");
 }
 
 #[test]
