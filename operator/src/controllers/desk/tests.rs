@@ -1,3 +1,6 @@
+mod cluster;
+mod crashes;
+
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use prometheus_client::registry::Registry;
