@@ -19,6 +19,9 @@
 //!
 //! A cool-down after the last act against a release that act is forgotten: applied again, it is judged like a new one.
 //!
+//! The rule is filled by bad answers ([`crate::judge`]), or a new release does not come up (`alsoOn`): its pods crash, or it made
+//! no progress within its deadline.
+//!
 //! Another release than the two involved returns the machine to Idle from every state: a good next one goes through, a bad
 //! one is undone. What was undone is remembered apart from the state ([`Undone`]), so that going back and forth between
 //! releases does not reset the count.
@@ -35,6 +38,8 @@ mod effect;
 mod machine;
 mod memory;
 mod readiness;
+mod report;
+mod rollout;
 mod settle;
 mod state;
 mod step;
@@ -43,5 +48,7 @@ pub use effect::{Effect, EventReason, EventSeverity, Patch};
 pub use machine::{MAX_TIMELINE, Machine};
 pub use memory::{MAX_ACTS, MAX_UNDONE, Undone};
 pub use readiness::{Hold, Lock, lock_holder, readiness};
+pub use report::{DryRunReport, MAX_REPORTED, Outcome as DryRunOutcome, ReportRow};
+pub(crate) use rollout::failure as rollout_failure;
 pub use state::{Act, RollbackRecord, State, Step, TimelineRow};
 pub use step::{Input, Observation, PatchOutcome, Target, step};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::AlsoOn;
 use crate::{Millis, ReleaseId, Revision};
 
 /// What the annotation `shoalwatch.dev/rollback` on the target says: proof that an act happened.
@@ -94,6 +95,10 @@ pub enum Step {
     FirstBadAnswer,
     /// Its counts filled the rule.
     Breached,
+    /// It made no progress within its deadline.
+    ProgressDeadlineExceeded,
+    /// Its pods crash again and again.
+    CrashLoop,
     /// The patch would have been sent, were the mode Enforce.
     WouldHavePatched,
     /// The target was changed between decision and patch; it is judged afresh.
@@ -168,6 +173,15 @@ impl State {
     }
 }
 
+impl From<AlsoOn> for Step {
+    fn from(failure: AlsoOn) -> Self {
+        match failure {
+            AlsoOn::ProgressDeadlineExceeded => Self::ProgressDeadlineExceeded,
+            AlsoOn::CrashLoop => Self::CrashLoop,
+        }
+    }
+}
+
 impl Step {
     /// As the status and events spell it.
     #[must_use]
@@ -176,6 +190,8 @@ impl Step {
             Self::ProbationStarted => "ProbationStarted",
             Self::FirstBadAnswer => "FirstBadAnswer",
             Self::Breached => "Breached",
+            Self::ProgressDeadlineExceeded => AlsoOn::ProgressDeadlineExceeded.as_str(),
+            Self::CrashLoop => AlsoOn::CrashLoop.as_str(),
             Self::WouldHavePatched => "WouldHavePatched",
             Self::Conflict => "Conflict",
             Self::Patched => "Patched",

@@ -19,6 +19,7 @@ fn target(reporting: (u32, u32)) -> TargetSnapshot {
         ready_pods: 2,
         reporting_pods,
         first_ready_at: None,
+        crashing: None,
     };
     TargetSnapshot {
         uid: "uid".to_owned(),
@@ -33,6 +34,8 @@ fn target(reporting: (u32, u32)) -> TargetSnapshot {
         accept: None,
         never: false,
         writer: None,
+        stalled: false,
+        gitops: None,
     }
 }
 

@@ -396,3 +396,91 @@ fn a_latched_release_is_left_alone_once_its_probation_is_over() {
     world.seconds(10);
     assert_eq!((world.acts(), world.state.ledger.role(&"v2".into())), (1, Role::Other));
 }
+
+#[test]
+fn a_release_that_replaces_another_in_probation_is_undone_to_the_known_good_one() {
+    let mut world = World::new(Mode::Enforce);
+    world.apply("v2", "kubectl");
+    world.seconds(60);
+    world.bad.insert("v3".into());
+    world.apply("v3", "kubectl");
+    world.seconds(10);
+    assert_eq!(
+        (world.acts(), world.target.release.as_str()),
+        (1, "v1"),
+        "v2 was never known to be good"
+    );
+}
+
+#[test]
+fn an_autoscaler_that_moves_during_the_act_changes_nothing_about_it() {
+    let mut world = World::new(Mode::Enforce);
+    world.bad.insert("v2".into());
+    world.apply("v2", "kubectl");
+    for replicas in [4, 3, 6, 5, 2, 7, 7, 7, 3, 3, 3, 9, 9, 2, 2, 2, 2, 2, 2, 2] {
+        world.target.replicas = replicas;
+        world.bump();
+        world.seconds(1);
+    }
+    assert_eq!((world.acts(), world.state_name()), (1, "Latched"));
+    assert_eq!(world.state.ledger.releases().len(), 2);
+}
+
+#[test]
+fn a_restart_of_the_good_pods_leaves_the_latch_alone() {
+    let mut world = undone();
+    world.seconds(15);
+    let mut restarted = world.target.revisions[0].clone();
+    (restarted.revision, restarted.created) = ("v1-restarted".into(), world.now);
+    world.target.revisions.push(restarted);
+    world.bump();
+    world.seconds(10);
+    assert_eq!((world.acts(), world.state_name()), (1, "Latched"));
+    world.apply("v2", "kubectl");
+    world.seconds(1);
+    assert_eq!(world.acts(), 2);
+    assert_eq!(
+        world.applied[1].patch.to_revision.as_str(),
+        "v1-restarted",
+        "the newest set of the good release"
+    );
+}
+
+#[test]
+fn a_rollout_paused_while_it_is_undone_is_verified_when_it_goes_on() {
+    let mut world = undone();
+    world.target.paused = true;
+    for each in &mut world.target.revisions {
+        (each.ready_pods, each.reporting_pods) = (1, 1);
+    }
+    world.bump();
+    world.seconds(60);
+    assert_eq!((world.acts(), world.state_name()), (1, "Verifying"));
+    world.target.paused = false;
+    world.bump();
+    world.seconds(15);
+    assert_eq!((world.acts(), world.state_name()), (1, "Latched"));
+}
+
+#[test]
+fn an_slo_that_takes_over_the_lock_in_the_middle_of_an_act_does_not_act_again() {
+    let world = undone();
+    let mut other = World::new(Mode::Enforce);
+    let record = shoalwatch_core::rollback::RollbackRecord {
+        slo: "shop/latency".to_owned(),
+        ..world.applied[0].patch.record.clone()
+    };
+    (other.now, other.target.rollback) = (world.now, Some(record));
+    other.seconds(1);
+    other.bad.insert("v2".into());
+    other.apply("v2", "argocd-controller");
+    other.seconds(5);
+    assert_eq!(
+        (other.acts(), other.applied[0].patch.record.count),
+        (1, 2),
+        "the other's act counts"
+    );
+    other.apply("v2", "argocd-controller");
+    other.seconds(5);
+    assert_eq!((other.acts(), other.state_name()), (1, "Contested"));
+}

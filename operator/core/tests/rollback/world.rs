@@ -134,6 +134,7 @@ impl World {
                     ready_pods: pods.0,
                     reporting_pods: pods.1,
                     first_ready_at: None,
+                    crashing: None,
                 });
             }
         }
@@ -365,5 +366,7 @@ fn empty_target() -> TargetSnapshot {
         accept: None,
         never: false,
         writer: None,
+        stalled: false,
+        gitops: None,
     }
 }

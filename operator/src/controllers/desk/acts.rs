@@ -1,5 +1,7 @@
 //! What the desk has done: requests that run beside it, and what they bring back.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -9,6 +11,11 @@ use crate::controllers::Error;
 use crate::controllers::slo::Todo;
 use crate::controllers::slo::execute::{self, Outcome};
 use crate::controllers::world::Name;
+
+/// How often pods that do not get ready are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Most sets whose pods are looked at together; the others have their turn later.
+const LOOKS_AT_ONCE: usize = 16;
 
 impl Desk {
     pub(super) fn execute(&mut self, todos: &[Todo]) {
@@ -28,6 +35,24 @@ impl Desk {
             if self.access.is_stale(&namespace, now) && self.asking.insert(namespace.clone()) {
                 self.tasks.spawn(execute::ask(self.hands.client.clone(), namespace));
             }
+        }
+    }
+
+    /// Looks at pods that do not get ready, and compares releases whose undoing Git would not know of.
+    pub(super) fn follow_up(&mut self) {
+        let now = Instant::now();
+        if self.looked.is_none_or(|looked| now >= looked + LOOK_EVERY) {
+            self.looked = Some(now);
+            for (set, revision) in self.slos.doubtful_sets(&self.world) {
+                if self.looking.len() < LOOKS_AT_ONCE && self.looking.insert(set.clone()) {
+                    let client = self.hands.client.clone();
+                    self.tasks.spawn(execute::look_at_pods(client, set, revision));
+                }
+            }
+        }
+        for comparison in self.slos.due_comparisons(self.now()) {
+            self.tasks
+                .spawn(execute::compare(self.hands.client.clone(), comparison));
         }
     }
 
@@ -97,6 +122,16 @@ impl Desk {
             Outcome::Answered { namespace, allowed } => {
                 self.asking.remove(&namespace);
                 self.access.learn(&namespace, allowed, Instant::now());
+            }
+            Outcome::Pods { set, found } => {
+                self.looking.remove(&set);
+                if let Some(found) = found {
+                    self.world.saw_pods(&set, found, now);
+                }
+            }
+            Outcome::Compared { comparison, lines } => {
+                self.slos.compared(&comparison, lines);
+                self.show(&[comparison.slo]);
             }
             Outcome::GaveBack { target, failed } => self.gave_back(target, failed),
             Outcome::Saved { acknowledge, failed } => self.keeper.ended(&mut self.slos, acknowledge, failed),

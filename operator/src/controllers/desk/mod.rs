@@ -83,6 +83,9 @@ pub(super) struct Desk {
     tasks: JoinSet<Outcome>,
     asking: BTreeSet<String>,
     giving_back: BTreeSet<Name>,
+    /// `ReplicaSets` whose pods are being looked at, and when that was begun last.
+    looking: BTreeSet<Name>,
+    looked: Option<Instant>,
     /// Targets whose managers could not be put back, and when to try again; `None`: not before they change.
     not_before: BTreeMap<Name, Option<Instant>>,
     backoff: Backoff<Name>,
@@ -133,6 +136,8 @@ impl Desk {
             tasks: JoinSet::new(),
             asking: BTreeSet::new(),
             giving_back: BTreeSet::new(),
+            looking: BTreeSet::new(),
+            looked: None,
             not_before: BTreeMap::new(),
             backoff: Backoff::default(),
         }
@@ -252,6 +257,7 @@ impl Desk {
             self.tasks.abort_all();
             self.tasks = JoinSet::new();
             (self.asking, self.giving_back) = (BTreeSet::new(), BTreeSet::new());
+            self.looking = BTreeSet::new();
             self.slos.stand_down();
             self.keeper.stand_down(&mut self.slos);
         }
@@ -272,6 +278,7 @@ impl Desk {
         self.publish();
         self.show_policies();
         self.give_back_what_is_owed();
+        self.follow_up();
         self.metrics.samples.take(&self.slos);
     }
 

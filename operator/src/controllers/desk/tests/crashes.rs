@@ -289,6 +289,8 @@ async fn healed(death: Option<Death>) -> Story {
     let mut story = Story::begin(death).await;
     story.restarted_with(death).await;
     story.cluster().heals = Some(("shop:2", "argocd-controller"));
+    let mark = json!("shop:apps/Deployment:shop/checkout");
+    story.cluster().deployment["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] = mark;
     story.cluster().apply("shop:2", "argocd-controller");
     story.seconds(45).await;
     story
@@ -362,8 +364,14 @@ async fn killed_at_any_request_a_self_healing_writer_meets_two_acts_and_is_named
             .unwrap()
             .starts_with("argocd-controller ")
     );
-    let pages = cluster.events.iter().filter(|(reason, _)| reason == "Contested");
-    assert_eq!(pages.count(), 1);
+    let pages: Vec<_> = cluster
+        .events
+        .iter()
+        .filter(|(reason, _)| reason == "Contested")
+        .collect();
+    assert_eq!(pages.len(), 1);
+    let sticks = "to keep it undone, change in Git: spec.template.spec.containers[app].image: shop:2 -> shop:1";
+    assert!(pages[0].1.ends_with(sticks), "{}", pages[0].1);
 }
 
 #[tokio::test(start_paused = true)]
