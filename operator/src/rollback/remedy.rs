@@ -91,7 +91,7 @@ fn line(path: &str, bad: &Value, good: &Value) -> String {
 }
 
 fn is_shown(path: &str, value: &Value) -> bool {
-    value.is_number() || value.is_boolean() || (value.is_string() && path.ends_with(".image"))
+    value.is_number() || value.is_boolean() || (value.is_string() && path.rsplit('.').next() == Some("image"))
 }
 
 fn plain(value: &Value) -> String {
@@ -169,7 +169,7 @@ mod tests {
         leaf.prop_recursive(4, 32, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map("[a-z]{1,4}", inner, 0..4).prop_map(|map| Value::from_iter(map)),
+                prop::collection::btree_map("[a-z]{1,4}", inner, 0..4).prop_map(Value::from_iter),
             ]
         })
     }

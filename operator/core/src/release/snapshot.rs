@@ -6,6 +6,10 @@ use crate::rollback::RollbackRecord;
 use crate::{Millis, ReleaseId, Revision};
 
 /// A Deployment and its `ReplicaSets`, as observed.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of the object, not a state"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetSnapshot {
     /// `metadata.uid`: a target deleted and made again is another one.

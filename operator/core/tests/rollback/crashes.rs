@@ -15,6 +15,9 @@ fn started() -> World {
     world
 }
 
+/// From, to and count of every act.
+type Acts = Vec<(String, String, u8)>;
+
 /// What happens in a world, from the first look at `v2` to the last.
 struct Story {
     name: &'static str,
@@ -111,7 +114,7 @@ fn told(story: &Story, saves_late: bool, crash_after: Option<usize>) -> World {
 /// Everything that must be the same with and without a crash: the acts, and the timeline row by row. A patch whose fate the
 /// operator did not live to learn may be one more row, `Conflict`; and a release that is undone on sight gives bad answers of
 /// its own while the operator is away, so of these rows the first are compared.
-fn ending(world: &World) -> (Vec<(String, String, u8)>, &'static str, Vec<Step>) {
+fn ending(world: &World) -> (Acts, &'static str, Vec<Step>) {
     let acts = world.applied.iter().map(|act| &act.patch.record);
     let acts = acts.map(|record| (record.from.to_string(), record.to.to_string(), record.count));
     let mut steps: Vec<Step> = Vec::new();

@@ -12,7 +12,8 @@ fn rows(world: &World) -> Vec<(&str, DryRunOutcome)> {
 }
 
 fn message(world: &World) -> &str {
-    &world.last.as_ref().unwrap().conditions.last().unwrap().message
+    let last = world.last.as_ref().expect("a look");
+    &last.conditions.last().expect("conditions").message
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn crashing(world: &mut World, release: &str, pods: u32, crashing: u32) {
         .revisions
         .iter_mut()
         .find(|each| each.release == release.into());
-    found.unwrap().crashing = Some(Crashing {
+    found.expect("a set").crashing = Some(Crashing {
         pods,
         crashing,
         restarts: 4,

@@ -35,6 +35,10 @@ pub(crate) struct Applied {
     pub(crate) patch: Patch,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something that can go wrong by itself"
+)]
 pub(crate) struct World {
     pub(crate) now: Millis,
     pub(crate) spec: SloSpec,
