@@ -109,6 +109,7 @@ fn only_a_release_in_probation_is_undone_for_it() {
         (world.acts(), world.state.ledger.role(&"v1".into())),
         (0, Role::KnownGood)
     );
+    assert_eq!(world.steps(), [], "nor is anything said against it");
 }
 
 #[test]
