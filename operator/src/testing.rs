@@ -5,7 +5,7 @@ use std::{future::Future, pin::pin};
 use http::{Request, Response};
 use kube::client::{Body, Client};
 use serde_json::{Value, json};
-use tower_test::mock::{self, Handle};
+use tower_test::mock::{self, Handle, SendResponse};
 
 /// The server's side of a [`Client`].
 pub(crate) struct ApiServer(pub(crate) Handle<Request<Body>, Response<Body>>);
@@ -32,7 +32,15 @@ pub(crate) fn api_server() -> (Client, ApiServer) {
 impl ApiServer {
     /// Waits for the next request and answers it.
     pub(crate) async fn answer(&mut self, answer: impl FnOnce(&Asked) -> (u16, Value)) -> Asked {
-        let (request, respond) = pin!(self.0.next_request()).await.expect("the client is gone");
+        let (asked, respond) = self.next().await.expect("the client is gone");
+        let (code, body) = answer(&asked);
+        respond.send_response(response(code, &body));
+        asked
+    }
+
+    /// The next request, and where its answer goes; `None`: the client is gone.
+    pub(crate) async fn next(&mut self) -> Option<(Asked, SendResponse<Response<Body>>)> {
+        let (request, respond) = pin!(self.0.next_request()).await?;
         let what = format!("{} {}", request.method(), request.uri().path());
         let query = request.uri().query().unwrap_or_default().to_owned();
         let content_type = request.headers().get(http::header::CONTENT_TYPE);
@@ -47,12 +55,7 @@ impl ApiServer {
             content_type,
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         };
-        let (code, body) = answer(&asked);
-        let response = Response::builder()
-            .status(code)
-            .body(Body::from(body.to_string().into_bytes()));
-        respond.send_response(response.expect("a response"));
-        asked
+        Some((asked, respond))
     }
 
     /// Answers the next request with what was sent, as a create that succeeds does.
@@ -78,6 +81,14 @@ impl ApiServer {
     }
 }
 
-fn failure(code: u16, reason: &str) -> Value {
+/// An answer as a server sends it.
+pub(crate) fn response(code: u16, body: &Value) -> Response<Body> {
+    let response = Response::builder()
+        .status(code)
+        .body(Body::from(body.to_string().into_bytes()));
+    response.expect("a response")
+}
+
+pub(crate) fn failure(code: u16, reason: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason})
 }

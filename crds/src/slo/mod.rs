@@ -14,10 +14,10 @@ use crate::values::{DurationString, ObjectiveString, TimeSpan};
 
 pub use alerts::{AlertTier, Severity, default_alerts};
 pub use indicator::{HttpIndicator, Indicator};
-pub use rollback::{PromoteAfter, Rollback, RollbackMode, RollbackWindows};
+pub use rollback::{AlsoOn, PromoteAfter, Rollback, RollbackMode, RollbackWindows};
 pub use status::{
-    Budget, Burn, Coverage, FiringAlert, Phase, Revision, RevisionRole, RollbackState, RollbackStatus, SloStatus,
-    TimelineEntry, TimelineStep,
+    Budget, Burn, Coverage, DryRunOutcome, DryRunRelease, DryRunReport, FiringAlert, Phase, Revision, RevisionRole,
+    RollbackState, RollbackStatus, SloStatus, TimelineEntry, TimelineStep,
 };
 
 /// What a workload promises, when to alert, and whether to undo a release that breaks the promise.
@@ -46,7 +46,7 @@ pub use status::{
         name = "Budget",
         type_ = "string",
         json_path = ".status.budget.remaining",
-        description = "Share of the error budget that is left in the window"
+        description = "Share of the error budget that is left in the window; below 0% it is overspent"
     ),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Rollback", type_ = "string", json_path = ".status.rollback.state"),

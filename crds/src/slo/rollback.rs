@@ -53,11 +53,19 @@ pub struct Rollback {
     #[serde(default)]
     pub promote_after: PromoteAfter,
 
-    /// How long an undone release is undone again on sight, and how long that is remembered afterwards: 1s to 7d. Default:
-    /// 10m.
+    /// How long after it was undone a release that is applied again is undone on sight; the third time it is left alone and
+    /// its writer is named. After that it is forgotten. 1s to 7d. Default: 10m.
     #[serde(default = "defaults::cooldown")]
     #[x_kube(validation = schema::between(SECOND, TimeSpan::from_hours(7 * 24), "10m"))]
     pub cooldown: DurationString,
+
+    /// What a release in probation is undone for besides bad answers. `ProgressDeadlineExceeded`: its Deployment made no
+    /// progress within `progressDeadlineSeconds`. `CrashLoop`: two of its pods, or all there are, wait in `CrashLoopBackOff`
+    /// after 3 restarts. An empty list: nothing. Default: both.
+    #[serde(default = "defaults::also_on")]
+    #[schemars(length(max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub also_on: Vec<AlsoOn>,
 }
 
 impl Default for Rollback {
@@ -72,6 +80,7 @@ impl Default for Rollback {
             probation: defaults::probation(),
             promote_after: PromoteAfter::default(),
             cooldown: defaults::cooldown(),
+            also_on: defaults::also_on(),
         }
     }
 }
@@ -105,6 +114,16 @@ pub enum RollbackMode {
     DryRun,
     /// Put the last good release back.
     Enforce,
+}
+
+/// A way in which a release fails without answering badly.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[schemars(inline)]
+pub enum AlsoOn {
+    /// The Deployment made no progress within its deadline.
+    ProgressDeadlineExceeded,
+    /// Its pods crash again and again.
+    CrashLoop,
 }
 
 /// Windows in which a failure is sought, beside the whole time since the release's first request: one that begins late is found in
@@ -159,6 +178,7 @@ impl Default for PromoteAfter {
 
 /// Defaults, once for serde, the schema and [`Default`].
 mod defaults {
+    use super::AlsoOn;
     use crate::values::{BurnRateString, DurationString, RatioString};
 
     pub(super) fn burn() -> BurnRateString {
@@ -183,6 +203,10 @@ mod defaults {
 
     pub(super) fn cooldown() -> DurationString {
         DurationString::new("10m")
+    }
+
+    pub(super) fn also_on() -> Vec<AlsoOn> {
+        vec![AlsoOn::ProgressDeadlineExceeded, AlsoOn::CrashLoop]
     }
 
     pub(super) fn long_window() -> DurationString {

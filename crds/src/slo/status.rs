@@ -122,7 +122,8 @@ pub struct Burn {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
-    /// Share of the budget that is left: "1" is all, "0" is none, below it is overspent.
+    /// Share of the budget that is left, two significant digits: "100%" is all, "0%" is none, "-170%" is overspent by 1.7 times
+    /// the whole.
     #[schemars(length(max = 32))]
     pub remaining: String,
 }
@@ -197,7 +198,8 @@ pub enum RevisionRole {
 #[serde(rename_all = "camelCase")]
 pub struct RollbackStatus {
     /// `Idle`: nothing to undo. `Acting`: the patch is being sent. `Verifying`: the good release is coming up. `Latched`: it
-    /// serves, and the bad one stays undone. `CoolingDown`: too soon to act again. `Failed`: it did not come up. `Contested`:
+    /// serves, and the bad one is undone again if it is applied again. `CoolingDown`: the same after the second time, and too
+    /// soon for a third. `Failed`: it did not come up. `Contested`:
     /// somebody keeps applying the bad release.
     pub state: RollbackState,
 
@@ -215,6 +217,67 @@ pub struct RollbackStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = RollbackStatus::REASON_MAX))]
     pub reason: Option<String>,
+
+    /// With mode `DryRun`: what would have become of the releases so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DryRunReport")]
+    pub dry_run: Option<DryRunReport>,
+}
+
+/// What would have become of the releases so far.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DryRunReport {
+    /// In one sentence, such as "would have undone 1 of 4 releases".
+    #[schemars(length(max = 128))]
+    pub summary: String,
+
+    /// The last releases, oldest first. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub releases: Vec<DryRunRelease>,
+}
+
+/// One release of a dry run.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DryRunRelease {
+    /// The pod template hash, or the release's own hash where its `ReplicaSet` is gone.
+    #[schemars(length(max = 63))]
+    pub release: String,
+
+    /// When it came.
+    pub since: Time,
+
+    /// What became of it.
+    pub outcome: DryRunOutcome,
+
+    /// Why, with the numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(max = DryRunRelease::WHY_MAX))]
+    pub why: Option<String>,
+}
+
+impl DryRunRelease {
+    /// Longest [`DryRunRelease::why`], in characters; the API server refuses more.
+    pub const WHY_MAX: usize = 256;
+}
+
+/// What became of a release in a dry run.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[schemars(inline)]
+pub enum DryRunOutcome {
+    /// It is being judged.
+    InProbation,
+    /// It would have been undone.
+    WouldHaveUndone,
+    /// It is the known good one now.
+    Promoted,
+    /// Its probation ended, and it served too little to be the known good one.
+    ProbationOver,
+    /// Another release came before the end.
+    Replaced,
 }
 
 impl RollbackStatus {
@@ -233,9 +296,9 @@ pub enum RollbackState {
     Acting,
     /// The good release is coming up.
     Verifying,
-    /// It serves, and the bad one stays undone.
+    /// It serves; the bad one is undone again if it is applied again.
     Latched,
-    /// Too soon to act again.
+    /// It serves; the bad one was undone twice, and it is too soon for a third time.
     CoolingDown,
     /// The good release did not come up.
     Failed,
@@ -274,6 +337,10 @@ pub enum TimelineStep {
     FirstBadAnswer,
     /// The release was found bad.
     Breached,
+    /// The release made no progress within its deadline.
+    ProgressDeadlineExceeded,
+    /// The release's pods crash again and again.
+    CrashLoop,
     /// With mode `DryRun`: the target would have been patched now.
     WouldHavePatched,
     /// The target was changed between decision and patch; it is judged afresh.

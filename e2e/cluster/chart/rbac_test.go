@@ -29,7 +29,7 @@ var rights = map[string]map[string]string{
 		"cluster: patch shoalwatch.dev/slos/status":                               "status/writer.rs",
 		"cluster: get list watch apps/deployments":                                "controllers/world/watches.rs, rollback/deployment.rs (get)",
 		"cluster: list watch apps/replicasets":                                    "controllers/world/watches.rs, rollback/deployment.rs (list)",
-		"cluster: list watch /pods":                                               "distribution/residents.rs",
+		"cluster: list watch /pods":                                               "distribution/residents.rs, rollback/pods.rs",
 		"cluster: create patch events.k8s.io/events":                              "events.rs",
 		"cluster: create authentication.k8s.io/tokenreviews":                      "distribution/auth/review.rs",
 		"cluster: create authorization.k8s.io/selfsubjectaccessreviews":           "rollback/access.rs",

@@ -8,7 +8,9 @@ use crate::condition::Condition;
 use crate::history::History;
 use crate::judge::{Decision, Evidence, Phase, Verdict, gather, judge, may_promote};
 use crate::release::{Change, Ledger, Role, TargetSnapshot};
-use crate::rollback::{Effect, Input, Lock, Machine, Observation, PatchOutcome, Target, readiness, step};
+use crate::rollback::{
+    Effect, Input, Lock, Machine, Observation, PatchOutcome, Target, readiness, rollout_failure, step,
+};
 use crate::spec::SloSpec;
 use crate::{Millis, Revision};
 
@@ -75,16 +77,15 @@ impl SloState {
         restart_returned(history, found, &changes);
         let evidence = gather(spec, history, &self.ledger, found, now);
         let verdict = judge(spec, &evidence, now);
-        changes.extend(self.promote(spec, &evidence, &verdict, now));
-        let observation = Observation {
+        let seen = Seen {
             spec,
             target,
-            ledger: &self.ledger,
-            changes: &changes,
             evidence: &evidence,
             verdict: &verdict,
             lock,
         };
+        changes.extend(self.promote(&seen, found, now));
+        let observation = seen.observation(&self.ledger, &changes);
         let (machine, mut effects) = step(&self.machine, &Input::Observed(observation), now);
         if self.ledger != ledger_before && effects.first() != Some(&Effect::Persist) {
             effects.insert(0, Effect::Persist);
@@ -109,11 +110,12 @@ impl SloState {
         effects
     }
 
-    fn promote(&mut self, spec: &SloSpec, evidence: &Evidence, verdict: &Verdict, now: Millis) -> Option<Change> {
-        let current = evidence.current.as_ref()?;
-        let seen = !matches!(verdict.phase, Phase::NoData | Phase::Inconclusive);
+    fn promote(&mut self, seen: &Seen<'_>, target: Option<&TargetSnapshot>, now: Millis) -> Option<Change> {
+        let (verdict, current) = (seen.verdict, seen.evidence.current.as_ref()?);
+        let known = !matches!(verdict.phase, Phase::NoData | Phase::Inconclusive);
         let clean = verdict.decision == Decision::Nothing && self.machine.undone(&current.release).is_none();
-        if seen && clean && may_promote(spec, current, now) {
+        let comes_up = rollout_failure(&seen.observation(&self.ledger, &[]), target?).is_none();
+        if known && clean && comes_up && may_promote(seen.spec, current, now) {
             return self.ledger.promote(&current.release);
         }
         None
@@ -148,6 +150,29 @@ impl SloState {
             REPORT_INTERVALS.0
         } else {
             REPORT_INTERVALS.1
+        }
+    }
+}
+
+/// What one look rests on, before what it changes.
+struct Seen<'a> {
+    spec: &'a SloSpec,
+    target: &'a Target,
+    evidence: &'a Evidence,
+    verdict: &'a Verdict,
+    lock: &'a Lock,
+}
+
+impl<'a> Seen<'a> {
+    fn observation(&self, ledger: &'a Ledger, changes: &'a [Change]) -> Observation<'a> {
+        Observation {
+            spec: self.spec,
+            target: self.target,
+            ledger,
+            changes,
+            evidence: self.evidence,
+            verdict: self.verdict,
+            lock: self.lock,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One SLO as it is judged: validated, with every default filled in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,26 @@ pub enum Mode {
     DryRun,
     /// It is undone.
     Enforce,
+}
+
+/// A way in which a release fails without answering badly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AlsoOn {
+    /// The Deployment made no progress within its `progressDeadlineSeconds`.
+    ProgressDeadlineExceeded,
+    /// Its pods crash again and again: see [`Crashing`](crate::release::Crashing).
+    CrashLoop,
+}
+
+impl AlsoOn {
+    /// As the spec, the timeline and events spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
+            Self::CrashLoop => "CrashLoop",
+        }
+    }
 }
 
 /// When a release becomes one to return to: both must be met.
@@ -58,8 +79,11 @@ pub struct RollbackRule {
     pub probation: Duration,
     /// When a release becomes one to return to.
     pub promote_after: PromoteAfter,
-    /// How long an undone release is undone again on sight, and how long its acts are remembered after that.
+    /// How long after an act the release it undid is undone again on sight, and the act counts.
     pub cooldown: Duration,
+    /// What a release in probation is undone for besides bad answers.
+    #[serde(default = "both")]
+    pub also_on: BTreeSet<AlsoOn>,
     /// How long the good release may take to be ready and healthy again.
     pub verify_within: Duration,
 }
@@ -80,9 +104,14 @@ impl Default for RollbackRule {
                 good_events: 100,
             },
             cooldown: 10 * MINUTE,
+            also_on: both(),
             verify_within: 2 * MINUTE,
         }
     }
+}
+
+fn both() -> BTreeSet<AlsoOn> {
+    [AlsoOn::ProgressDeadlineExceeded, AlsoOn::CrashLoop].into()
 }
 
 /// Why an SLO cannot be judged. The text begins with the field's path and says what to write.

@@ -21,6 +21,7 @@ fn target(current: &str, revisions: &[(&str, u32)]) -> TargetSnapshot {
         ready_pods: *ready,
         reporting_pods: *ready,
         first_ready_at: None,
+        crashing: None,
     };
     TargetSnapshot {
         uid: "uid".to_owned(),
@@ -35,6 +36,8 @@ fn target(current: &str, revisions: &[(&str, u32)]) -> TargetSnapshot {
         accept: None,
         never: false,
         writer: None,
+        stalled: false,
+        gitops: None,
     }
 }
 

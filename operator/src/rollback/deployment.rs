@@ -218,6 +218,18 @@ async fn arrived(client: &Client, target: &Target, patch: &rollback::Patch) -> O
     moved.then_some(PatchOutcome::Conflict)
 }
 
+/// What to change in Git so that a release stays undone: see [`remedy`](super::remedy). `None`: the target or the good set is
+/// not what was asked about any more.
+pub async fn remedy(client: &Client, target: &Target, patch: &rollback::Patch) -> Result<Option<String>, RequestError> {
+    let found = get(client, target).await?;
+    let bad = found.data.pointer("/spec/template");
+    let Some(bad) = bad.filter(|template| release_id(template) == patch.from) else {
+        return Ok(None);
+    };
+    let good = good_template(client, target, patch).await?;
+    Ok(good.map(|good| super::remedy::lines(bad, &good)))
+}
+
 /// The proof of the last act on a target, if there is one that can be read.
 #[must_use]
 pub fn record(target: &DynamicObject) -> Option<RollbackRecord> {

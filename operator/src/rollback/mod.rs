@@ -5,7 +5,10 @@
 pub mod access;
 pub mod deployment;
 mod field_set;
+pub mod gitops;
 mod ownership;
+pub mod pods;
 mod release;
+pub mod remedy;
 
 pub use release::{TEMPLATE_HASH_LABEL, release_id};

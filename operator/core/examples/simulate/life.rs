@@ -184,6 +184,7 @@ fn target() -> TargetSnapshot {
         ready_pods: PODS,
         reporting_pods: PODS,
         first_ready_at: None,
+        crashing: None,
     };
     TargetSnapshot {
         uid: "uid".to_owned(),
@@ -198,6 +199,8 @@ fn target() -> TargetSnapshot {
         accept: None,
         never: false,
         writer: None,
+        stalled: false,
+        gitops: None,
     }
 }
 

@@ -47,6 +47,8 @@ pub struct ReleaseEvidence {
     /// A known-good release serves beside it: pods of it are ready, and it had 10 requests in the last `windows.long`, of those
     /// since the first one that counts.
     pub beside_stable: bool,
+    /// What the known-good release answered over `windows.long`, whether anything of the new one counts or not.
+    pub stable: Counts,
 }
 
 /// What one verdict rests on.
@@ -130,6 +132,7 @@ impl Reader<'_> {
         let served = self.history.window_of(&elder.revisions, beside, self.now).total();
         ReleaseEvidence {
             release: release.clone(),
+            stable: self.history.window_of(&elder.revisions, rule.long, self.now),
             role: standing,
             first_ready_at,
             judged_from,

@@ -12,4 +12,4 @@ mod ledger;
 mod snapshot;
 
 pub use ledger::{Change, Ledger, MAX_RELEASES, NoTarget, Release, Role};
-pub use snapshot::{RevisionSnapshot, TargetSnapshot};
+pub use snapshot::{Crashing, GitOps, GitOpsTool, RevisionSnapshot, TargetSnapshot};

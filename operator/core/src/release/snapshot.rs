@@ -6,6 +6,10 @@ use crate::rollback::RollbackRecord;
 use crate::{Millis, ReleaseId, Revision};
 
 /// A Deployment and its `ReplicaSets`, as observed.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of the object, not a state"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetSnapshot {
     /// `metadata.uid`: a target deleted and made again is another one.
@@ -32,6 +36,41 @@ pub struct TargetSnapshot {
     pub never: bool,
     /// Who wrote the template last (`managedFields[].manager`).
     pub writer: Option<String>,
+    /// Its condition `Progressing` is False with the reason `ProgressDeadlineExceeded`, and is about the current template.
+    pub stalled: bool,
+    /// What applies it from Git, and would apply an undone release again.
+    pub gitops: Option<GitOps>,
+}
+
+/// A tool that applies objects from Git.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitOps {
+    /// Which.
+    pub tool: GitOpsTool,
+    /// The object that applies the target, such as an Application, as the tool's marks on the target name it.
+    pub owner: String,
+}
+
+/// Tools whose marks are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum GitOpsTool {
+    /// Argo CD: an Application.
+    ArgoCd,
+    /// Flux: a Kustomization.
+    FluxKustomization,
+    /// Flux: a `HelmRelease`.
+    FluxHelmRelease,
+}
+
+/// Pods of a `ReplicaSet` that do not stay up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crashing {
+    /// Its pods.
+    pub pods: u32,
+    /// Of these, pods of which a container waits in `CrashLoopBackOff` after at least 3 restarts.
+    pub crashing: u32,
+    /// Restarts of the container that was restarted most.
+    pub restarts: u32,
 }
 
 /// One `ReplicaSet`.
@@ -49,6 +88,29 @@ pub struct RevisionSnapshot {
     pub reporting_pods: u32,
     /// The first time one of its pods was ready, if that is known.
     pub first_ready_at: Option<Millis>,
+    /// Its pods that crash; `None`: nobody looked lately, for they are all ready.
+    pub crashing: Option<Crashing>,
+}
+
+impl GitOps {
+    /// As a person would call it.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let (tool, kind) = match self.tool {
+            GitOpsTool::ArgoCd => ("Argo CD", "Application"),
+            GitOpsTool::FluxKustomization => ("Flux", "Kustomization"),
+            GitOpsTool::FluxHelmRelease => ("Flux", "HelmRelease"),
+        };
+        format!("{tool} ({kind} {})", self.owner)
+    }
+}
+
+impl Crashing {
+    /// At least two pods crash, or all there are: one of several may be a bad node.
+    #[must_use]
+    pub fn is_looping(self) -> bool {
+        self.crashing >= 2 || (self.crashing > 0 && self.crashing >= self.pods)
+    }
 }
 
 impl TargetSnapshot {

@@ -6,35 +6,47 @@ use super::effect::EventSeverity::{Info, Page, Warning};
 use super::effect::{Effect, EventReason, Patch};
 use super::machine::{Blocked, Breached};
 use super::readiness::{Hold, refusal};
-use super::settle;
 use super::state::{Act, RollbackRecord, State, Step};
 use super::step::{Observation, PatchOutcome, Run};
+use super::{rollout, settle};
 use crate::Millis;
 use crate::judge::{Breach, Decision};
 use crate::release::{Role, TargetSnapshot};
-use crate::spec::{Mode, SloSpec};
+use crate::spec::{AlsoOn, Mode, SloSpec};
 
 /// How long a refused patch is not sent again.
 const BLOCKED: Duration = Duration::from_mins(1);
 
+/// Why a release is to be undone.
+struct Reason {
+    /// The numbers, for a person.
+    text: String,
+    /// It is about answers, so workers must see the target.
+    by_counts: bool,
+}
+
 /// Looks for a reason to act, then for reasons not to.
 pub(super) fn consider(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot) {
     note_breach(run, observation, target);
-    let Some(reason) = reason_to_act(run, observation, target) else {
+    let failure = rollout::failure(observation, target);
+    if let Some((failure, sentence)) = &failure {
+        note_failure(run, target, *failure, sentence);
+    }
+    let Some(Reason { text, by_counts }) = reason_to_act(run, observation, target, failure) else {
         return;
     };
-    match refusal(&run.machine, observation, observation.ledger, run.now) {
+    match refusal(&run.machine, observation, run.now, by_counts) {
         Some(Hold::Off) => {}
         Some(Hold::Contested) => contest(run, target),
-        Some(hold) => hold_back(run, observation, target, hold, &reason),
-        None if observation.spec.rule().mode == Mode::DryRun => say_what_would_be(run, observation, target, &reason),
-        None => act(run, observation, target, reason),
+        Some(hold) => hold_back(run, observation, target, hold, &text),
+        None if observation.spec.rule().mode == Mode::DryRun => say_what_would_be(run, observation, target, &text),
+        None => act(run, observation, target, text),
     }
 }
 
 /// Feeds back what became of the patch.
 pub(super) fn outcome(run: &mut Run, spec: &SloSpec, outcome: &PatchOutcome) {
-    let State::Acting { act } = &run.machine.state else {
+    let State::Acting { act, .. } = &run.machine.state else {
         return;
     };
     let act = act.clone();
@@ -59,44 +71,70 @@ pub(super) fn outcome(run: &mut Run, spec: &SloSpec, outcome: &PatchOutcome) {
     }
 }
 
+/// Once per appearance of a release: a ratio that wavers around the threshold is one breach.
 fn note_breach(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot) {
-    let known = run
-        .machine
-        .breached
-        .as_ref()
-        .is_some_and(|breached| breached.release == target.release);
-    match &observation.verdict.decision {
-        // Once per appearance of a release: a ratio that wavers around the threshold is one breach.
-        Decision::Undo(breach) if !known => {
-            run.machine.breached = Some(Breached {
-                release: breach.from.clone(),
-                at: run.now,
-            });
-            if let Some(at) = breach.first_bad_at {
-                let message = format!("the first bad answer of release {}", breach.from);
-                run.machine.note(at, Step::FirstBadAnswer, message);
-            }
-            run.milestone(
-                Step::Breached,
-                Warning,
-                format!("release {} is bad: {}", breach.from, breach.reason),
-            );
-        }
-        _ => {}
+    let Decision::Undo(breach) = &observation.verdict.decision else {
+        return;
+    };
+    if !breaches(run, target) {
+        return;
+    }
+    if let Some(at) = breach.first_bad_at {
+        let message = format!("the first bad answer of release {}", breach.from);
+        run.machine.note(at, Step::FirstBadAnswer, message);
+    }
+    run.milestone(
+        Step::Breached,
+        Warning,
+        format!("release {} is bad: {}", breach.from, breach.reason),
+    );
+}
+
+/// The same of one that does not come up.
+fn note_failure(run: &mut Run, target: &TargetSnapshot, failure: AlsoOn, sentence: &str) {
+    if breaches(run, target) {
+        let message = format!("release {} does not come up: {sentence}", target.release);
+        run.milestone(failure.into(), Warning, message);
     }
 }
 
-/// The counts fill the rule, or the release was undone a short while ago and is back.
-fn reason_to_act(run: &Run, observation: &Observation<'_>, target: &TargetSnapshot) -> Option<String> {
+/// Whether this is the first that is said against the current release; from now on it is not.
+fn breaches(run: &mut Run, target: &TargetSnapshot) -> bool {
+    let known = run.machine.breached.as_ref();
+    if known.is_some_and(|breached| breached.release == target.release) {
+        return false;
+    }
+    run.machine.breached = Some(Breached {
+        release: target.release.clone(),
+        at: run.now,
+    });
+    true
+}
+
+/// The counts fill the rule, it does not come up, or it was undone a short while ago and is back.
+fn reason_to_act(
+    run: &Run,
+    observation: &Observation<'_>,
+    target: &TargetSnapshot,
+    failure: Option<(AlsoOn, String)>,
+) -> Option<Reason> {
     if observation.ledger.role(&target.release) != Role::Probation {
         return None;
     }
     if let Decision::Undo(Breach { reason, .. }) = &observation.verdict.decision {
-        return Some(reason.clone());
+        let text = reason.clone();
+        return Some(Reason { text, by_counts: true });
+    }
+    if let Some((failure, sentence)) = failure {
+        let text = format!("{}: {sentence}", failure.as_str());
+        return Some(Reason { text, by_counts: false });
     }
     let undone = run.machine.undone(&target.release)?;
     let latched = undone.is_latched(observation.spec.rule().cooldown, run.now);
-    latched.then(|| "it was undone before and is applied again".to_owned())
+    latched.then(|| Reason {
+        text: "it was undone before and is applied again".to_owned(),
+        by_counts: true,
+    })
 }
 
 fn act(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot, reason: String) {
@@ -104,13 +142,15 @@ fn act(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot, re
     let Ok((to, revision)) = observation.ledger.return_target(target, from) else {
         return;
     };
-    let record = RollbackRecord {
+    let again = run.unanswered.take().map(|act| act.record);
+    let again = again.filter(|record| record.from == *from && record.to == to);
+    let record = again.unwrap_or_else(|| RollbackRecord {
         from: from.clone(),
         to,
         slo: observation.spec.name().to_owned(),
         time: after_last_act(run, target),
         count: run.machine.memory.acts(from).saturating_add(1),
-    };
+    });
     let patch = Patch {
         target_uid: target.uid.clone(),
         resource_version: target.resource_version.clone(),
@@ -130,6 +170,7 @@ fn act(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot, re
             resource_version,
             reason,
         },
+        sent: run.now,
     };
 }
 
@@ -174,6 +215,7 @@ fn say_what_would_be(run: &mut Run, observation: &Observation<'_>, target: &Targ
         .return_target(target, &target.release)
         .map(|(to, _)| to);
     let to = to.map_or_else(|_| "the good one".to_owned(), |to| to.to_string());
+    run.machine.report.would_undo(&target.release, reason, run.now);
     let message = format!("would have undone release {}, back to {to}: {reason}", target.release);
     run.milestone(Step::WouldHavePatched, Warning, message);
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::{Memory, Undone};
 use super::readiness::Hold;
+use super::report::DryRunReport;
 use super::state::{State, Step, TimelineRow};
 use crate::{Millis, ReleaseId};
 
@@ -21,6 +22,7 @@ pub struct Machine {
     /// What was said last about a bad release that is not undone, so that it is said once.
     pub(super) said: Option<(ReleaseId, Hold)>,
     pub(super) blocked: Option<Blocked>,
+    pub(super) report: DryRunReport,
 }
 
 /// A release whose counts fill the rule.
@@ -75,6 +77,12 @@ impl Machine {
             .as_ref()
             .filter(|blocked| now < blocked.until)
             .map(|blocked| blocked.hold)
+    }
+
+    /// What dry runs would have come to.
+    #[must_use]
+    pub fn dry_run(&self) -> &DryRunReport {
+        &self.report
     }
 
     pub(super) fn note(&mut self, at: Millis, step: Step, message: String) {

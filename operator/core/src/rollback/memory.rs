@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::state::RollbackRecord;
+use crate::spec::RollbackRule;
 use crate::{Millis, ReleaseId};
 
 /// Acts against one release per cool-down; the next one would be the third.
@@ -73,10 +74,10 @@ impl Memory {
         self.0.len() < before
     }
 
-    /// Forgets what two cool-downs have passed over, but never the release that is current.
-    pub(super) fn expire(&mut self, current: &ReleaseId, cooldown: Duration, now: Millis) {
+    /// Forgets what a cool-down has passed over, but never a release of which `keep` says that it still matters.
+    pub(super) fn expire(&mut self, rule: &RollbackRule, now: Millis, keep: impl Fn(&ReleaseId) -> bool) {
         self.0
-            .retain(|undone| undone.record.from == *current || !undone.is_over(cooldown, now));
+            .retain(|undone| keep(&undone.record.from) || now < undone.remembered_until(rule));
     }
 
     pub(super) fn all(&self) -> &[Undone] {
@@ -91,7 +92,13 @@ impl Undone {
         now < self.record.time.plus(cooldown)
     }
 
-    fn is_over(&self, cooldown: Duration, now: Millis) -> bool {
-        now >= self.record.time.plus(cooldown.saturating_mul(2))
+    /// A failure shows at the end of verification, and is remembered for a cool-down from then on.
+    fn remembered_until(&self, rule: &RollbackRule) -> Millis {
+        let until = self.record.time.plus(rule.cooldown);
+        if self.failed {
+            until.plus(rule.verification())
+        } else {
+            until
+        }
     }
 }

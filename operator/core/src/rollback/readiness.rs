@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use super::memory::MAX_ACTS;
+use super::rollout::stable_fails;
 use super::state::State;
 use super::step::{Observation, Target};
 use crate::Millis;
@@ -47,6 +48,8 @@ pub enum Hold {
     NoHistory,
     /// Pods are ready and no worker reports any.
     NoWorkerReports,
+    /// The new release does not come up, and the stable one fails too.
+    StableFailsToo,
     /// The undo did not help.
     Failed,
     /// Somebody keeps applying the release.
@@ -70,6 +73,7 @@ impl Hold {
             Self::NoKnownGood => "NoKnownGood",
             Self::NoHistory => "NoHistory",
             Self::NoWorkerReports => "NoWorkerReports",
+            Self::StableFailsToo => "StableFailsToo",
             Self::Failed => "RollbackFailed",
             Self::Contested => "Contested",
         }
@@ -99,6 +103,7 @@ impl Hold {
             }
             Self::NoHistory => "the known-good release's ReplicaSet is gone: raise spec.revisionHistoryLimit",
             Self::NoWorkerReports => "pods are ready and no worker reports any: see the worker's pods on their nodes",
+            Self::StableFailsToo => "the stable release fails too: look for what both depend on",
             Self::Failed => "the last undo did not bring the good release back: see the timeline",
             Self::Contested => "the undone release was applied again after two undos: apply another one, or accept it",
         };
@@ -127,7 +132,15 @@ pub fn lock_holder<'a>(claims: impl IntoIterator<Item = (Millis, &'a str)>) -> O
 pub fn readiness(machine: &Machine, observation: &Observation<'_>, now: Millis) -> Condition {
     let hold = standing(machine, observation, now);
     let (status, reason, message) = match hold {
-        None => (Holds::True, "Ready", "a bad release would be undone".to_owned()),
+        None => ready(observation),
+        Some(Hold::DryRun) => {
+            let so_far = machine
+                .dry_run()
+                .sentence()
+                .map_or_else(String::new, |so_far| format!("; it {so_far} so far"));
+            let sentence = Hold::DryRun.sentence(observation.lock);
+            (Holds::False, Hold::DryRun.as_str(), format!("{sentence}{so_far}"))
+        }
         Some(hold) => (Holds::False, hold.as_str(), hold.sentence(observation.lock)),
     };
     Condition {
@@ -136,6 +149,22 @@ pub fn readiness(machine: &Machine, observation: &Observation<'_>, now: Millis) 
         reason,
         message,
     }
+}
+
+fn ready(observation: &Observation<'_>) -> (Holds, &'static str, String) {
+    let gitops = match observation.target {
+        Target::Found(target) => target.gitops.as_ref(),
+        _ => None,
+    };
+    let Some(gitops) = gitops else {
+        return (Holds::True, "Ready", "a bad release would be undone".to_owned());
+    };
+    let message = format!(
+        "a bad release would be undone at most twice: {} applies the target from Git and may apply it again; it stays \
+         undone once Git says so too",
+        gitops.sentence()
+    );
+    (Holds::True, "ManagedByGitOps", message)
 }
 
 /// What would keep the current release from being undone, whether it is bad or not.
@@ -161,16 +190,17 @@ fn standing(machine: &Machine, observation: &Observation<'_>, now: Millis) -> Op
                     .err()
                     .map(Hold::from)
             };
-            obstacle(machine, observation, now).or(return_to)
+            obstacle(machine, observation, now, true).or(return_to)
         }
-        _ => obstacle(machine, observation, now),
+        _ => obstacle(machine, observation, now, true),
     };
     let dry_run = (observation.spec.rule().mode == Mode::DryRun).then_some(Hold::DryRun);
     on_target.or(state).or(dry_run)
 }
 
-/// What keeps any release of this target from being undone, apart from mode and memory.
-pub(super) fn obstacle(machine: &Machine, observation: &Observation<'_>, now: Millis) -> Option<Hold> {
+/// What keeps any release of this target from being undone, apart from mode and memory. `by_counts`: for its answers, so
+/// somebody must have seen them.
+fn obstacle(machine: &Machine, observation: &Observation<'_>, now: Millis, by_counts: bool) -> Option<Hold> {
     let target = match observation.target {
         Target::Found(target) => target,
         Target::NotFound => return Some(Hold::TargetNotFound),
@@ -181,16 +211,20 @@ pub(super) fn obstacle(machine: &Machine, observation: &Observation<'_>, now: Mi
         (target.paused, Hold::TargetPaused),
         (target.never, Hold::RollbackNever),
         (*observation.lock != Lock::Mine, Hold::TargetSharedWith),
-        (observation.verdict.coverage.is_blind(), Hold::NoWorkerReports),
+        (
+            by_counts && observation.verdict.coverage.is_blind(),
+            Hold::NoWorkerReports,
+        ),
     ];
     let standing = held.into_iter().find_map(|(holds, hold)| holds.then_some(hold));
     standing.or_else(|| machine.blocked(now))
 }
 
-/// What keeps this very release from being undone.
-pub(super) fn refusal(machine: &Machine, observation: &Observation<'_>, ledger: &Ledger, now: Millis) -> Option<Hold> {
+/// What keeps this very release from being undone; `by_counts`: for its answers.
+pub(super) fn refusal(machine: &Machine, observation: &Observation<'_>, now: Millis, by_counts: bool) -> Option<Hold> {
+    let ledger: &Ledger = observation.ledger;
     let Target::Found(target) = observation.target else {
-        return obstacle(machine, observation, now);
+        return obstacle(machine, observation, now, by_counts);
     };
     if observation.spec.rule().mode == Mode::Off {
         return Some(Hold::Off);
@@ -201,5 +235,7 @@ pub(super) fn refusal(machine: &Machine, observation: &Observation<'_>, ledger: 
         _ => None,
     });
     let no_return = || ledger.return_target(target, &target.release).err().map(Hold::from);
-    obstacle(machine, observation, now).or(remembered).or_else(no_return)
+    let stable_fails = (!by_counts && stable_fails(observation, target)).then_some(Hold::StableFailsToo);
+    let standing = obstacle(machine, observation, now, by_counts).or(stable_fails);
+    standing.or(remembered).or_else(no_return)
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::effect::EventSeverity::{Info, Page, Warning};
+use super::machine::Machine;
+use super::memory::MAX_ACTS;
 use super::state::{Act, RollbackRecord, State, Step};
 use super::step::{Observation, Run};
 use crate::counts::float;
@@ -12,22 +14,22 @@ use crate::stats::{LOOK_EVIDENCE, evidence_above};
 use crate::time::written;
 use crate::{Counts, Millis, Revision};
 
-/// How long a patch without an answer may still show on the target.
-const UNANSWERED: Duration = Duration::from_secs(10);
+/// How long after a patch that nobody answered the same patch may be sent again.
+const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// Takes over an act that the target proves and the machine does not know of.
 pub(super) fn adopt(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot) {
     let Some(record) = &target.rollback else { return };
-    let rule = observation.spec.rule();
-    let over = run.now >= record.time.plus(rule.cooldown.saturating_mul(2));
-    if over || observation.ledger.role(&record.from) == Role::KnownGood || !run.machine.memory.learn(record) {
-        return;
-    }
-    if let State::Acting { act } = &run.machine.state
+    if let State::Acting { act, .. } = &run.machine.state
         && act.record == *record
     {
         let act = act.clone();
         return applied(run, observation.spec, act);
+    }
+    let rule = observation.spec.rule();
+    let over = run.now >= record.time.plus(rule.cooldown);
+    if over || observation.ledger.role(&record.from) == Role::KnownGood || !run.machine.memory.learn(record) {
+        return;
     }
     if record.slo == observation.spec.name() {
         let act = found(record, target);
@@ -73,9 +75,11 @@ pub(super) fn forget(run: &mut Run, observation: &Observation<'_>, target: &Targ
             run.machine.state = State::Idle;
         }
     }
-    run.machine
-        .memory
-        .expire(&target.release, observation.spec.rule().cooldown, run.now);
+    let Machine { memory, state, .. } = &mut run.machine;
+    let moving = state.act().filter(|_| state.is_moving()).map(|act| &act.record.from);
+    memory.expire(observation.spec.rule(), run.now, |release| {
+        *release == target.release || Some(release) == moving
+    });
 }
 
 fn concerns(state: &State, release: &crate::ReleaseId) -> bool {
@@ -89,20 +93,14 @@ fn concerns(state: &State, release: &crate::ReleaseId) -> bool {
 pub(super) fn settle(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot) {
     match run.machine.state.clone() {
         State::Idle => {}
-        State::Acting { act } => unanswered(run, &act, target),
+        State::Acting { act, sent } => unanswered(run, act, sent, target),
         State::Verifying { act, .. } if act.resource_version == target.resource_version => {}
         State::Verifying { act, deadline } => {
             if still_ours(run, &act, target) {
                 verify(run, observation, target, act, deadline);
             }
         }
-        State::Latched { act, until } => {
-            if still_ours(run, &act, target) && run.now >= until {
-                let until = until.plus(observation.spec.rule().cooldown);
-                run.machine.state = State::CoolingDown { act, until };
-            }
-        }
-        State::CoolingDown { act, until } => {
+        State::Latched { act, until } | State::CoolingDown { act, until } => {
             if still_ours(run, &act, target) && run.now >= until {
                 run.milestone(
                     Step::Released,
@@ -121,16 +119,28 @@ pub(super) fn settle(run: &mut Run, observation: &Observation<'_>, target: &Targ
     }
 }
 
-/// A patch without an answer: either its record shows (see [`adopt`]), or the target moved on without it, or it is late.
-fn unanswered(run: &mut Run, act: &Act, target: &TargetSnapshot) {
-    let moved_on = target.resource_version != act.resource_version;
-    if moved_on || run.now >= act.record.time.plus(UNANSWERED) {
+/// A patch without an answer, or one that nobody lived to send: its record does not show (see [`adopt`]). Where the target
+/// moved on it is void. Else it is judged afresh and, if there is still reason, sent again as it was: under the same
+/// precondition only one of the two can land, and whichever does carries the same record.
+fn unanswered(run: &mut Run, act: Act, sent: Millis, target: &TargetSnapshot) {
+    if target.resource_version != act.resource_version {
         run.milestone(
             Step::Conflict,
             Info,
             "the patch did not arrive; the target is judged afresh".to_owned(),
         );
         run.machine.state = State::Idle;
+    } else if run.now >= sent.plus(UNANSWERED) {
+        run.machine.state = State::Idle;
+        run.unanswered = Some(act);
+    }
+}
+
+/// The patch that nobody answered is not sent again: what called for it is over.
+pub(super) fn give_up(run: &mut Run) {
+    if run.unanswered.take().is_some() {
+        let message = "the patch did not arrive, and there is no reason for it any more";
+        run.milestone(Step::Conflict, Info, message.to_owned());
     }
 }
 
@@ -206,7 +216,11 @@ fn verify(run: &mut Run, observation: &Observation<'_>, target: &TargetSnapshot,
 fn verified(run: &mut Run, spec: &SloSpec, act: Act, how: &str) {
     run.milestone(Step::Verified, Info, format!("release {} {how}", act.record.to));
     let until = act.record.time.plus(spec.rule().cooldown);
-    run.machine.state = State::Latched { act, until };
+    run.machine.state = if act.record.count < MAX_ACTS {
+        State::Latched { act, until }
+    } else {
+        State::CoolingDown { act, until }
+    };
 }
 
 fn failed(run: &mut Run, spec: &SloSpec, act: Act, why: String) {

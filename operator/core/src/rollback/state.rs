@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::AlsoOn;
 use crate::{Millis, ReleaseId, Revision};
 
 /// What the annotation `shoalwatch.dev/rollback` on the target says: proof that an act happened.
@@ -44,6 +45,9 @@ pub enum State {
     Acting {
         /// The act.
         act: Act,
+        /// When it was sent last.
+        #[serde(default)]
+        sent: Millis,
     },
     /// The good release is coming back.
     Verifying {
@@ -59,7 +63,7 @@ pub enum State {
         /// Until then.
         until: Millis,
     },
-    /// The bad release may try again, and its acts still count.
+    /// Undone a second time and verified; too soon for a third act: applied again, the bad release is contested.
     CoolingDown {
         /// The act.
         act: Act,
@@ -91,6 +95,10 @@ pub enum Step {
     FirstBadAnswer,
     /// Its counts filled the rule.
     Breached,
+    /// It made no progress within its deadline.
+    ProgressDeadlineExceeded,
+    /// Its pods crash again and again.
+    CrashLoop,
     /// The patch would have been sent, were the mode Enforce.
     WouldHavePatched,
     /// The target was changed between decision and patch; it is judged afresh.
@@ -149,7 +157,7 @@ impl State {
     #[must_use]
     pub fn act(&self) -> Option<&Act> {
         match self {
-            Self::Acting { act }
+            Self::Acting { act, .. }
             | Self::Verifying { act, .. }
             | Self::Latched { act, .. }
             | Self::CoolingDown { act, .. }
@@ -165,6 +173,15 @@ impl State {
     }
 }
 
+impl From<AlsoOn> for Step {
+    fn from(failure: AlsoOn) -> Self {
+        match failure {
+            AlsoOn::ProgressDeadlineExceeded => Self::ProgressDeadlineExceeded,
+            AlsoOn::CrashLoop => Self::CrashLoop,
+        }
+    }
+}
+
 impl Step {
     /// As the status and events spell it.
     #[must_use]
@@ -173,6 +190,8 @@ impl Step {
             Self::ProbationStarted => "ProbationStarted",
             Self::FirstBadAnswer => "FirstBadAnswer",
             Self::Breached => "Breached",
+            Self::ProgressDeadlineExceeded => AlsoOn::ProgressDeadlineExceeded.as_str(),
+            Self::CrashLoop => AlsoOn::CrashLoop.as_str(),
             Self::WouldHavePatched => "WouldHavePatched",
             Self::Conflict => "Conflict",
             Self::Patched => "Patched",

@@ -3,12 +3,13 @@
 use super::effect::{Effect, EventReason, EventSeverity};
 use super::machine::Machine;
 use super::readiness::Lock;
-use super::state::{State, Step};
+use super::report::{DryRunReport, Outcome};
+use super::state::{Act, State, Step};
 use super::{decide, settle};
 use crate::Millis;
 use crate::judge::{Evidence, Verdict};
 use crate::release::{Change, Ledger, TargetSnapshot};
-use crate::spec::SloSpec;
+use crate::spec::{Mode, SloSpec};
 
 /// The target, as far as it can be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ pub fn step(machine: &Machine, input: &Input<'_>, now: Millis) -> (Machine, Vec<
         machine: machine.clone(),
         effects: Vec::new(),
         now,
+        unanswered: None,
     };
     match input {
         Input::Observed(observation) => observed(&mut run, observation),
@@ -95,7 +97,7 @@ pub fn step(machine: &Machine, input: &Input<'_>, now: Millis) -> (Machine, Vec<
 }
 
 fn observed(run: &mut Run, observation: &Observation<'_>) {
-    run.note_changes(observation.changes);
+    run.note_changes(observation);
     let Target::Found(target) = observation.target else {
         return;
     };
@@ -108,6 +110,7 @@ fn observed(run: &mut Run, observation: &Observation<'_>) {
     if !run.machine.state.is_moving() {
         decide::consider(run, observation, target);
     }
+    settle::give_up(run);
 }
 
 /// The machine being changed and what came of it so far.
@@ -115,6 +118,8 @@ pub(super) struct Run {
     pub(super) machine: Machine,
     pub(super) effects: Vec<Effect>,
     pub(super) now: Millis,
+    /// A patch that nobody answered, if it is judged afresh in this step.
+    pub(super) unanswered: Option<Act>,
 }
 
 impl Run {
@@ -132,14 +137,16 @@ impl Run {
         });
     }
 
-    fn note_changes(&mut self, changes: &[Change]) {
-        for change in changes {
+    fn note_changes(&mut self, observation: &Observation<'_>) {
+        for change in observation.changes {
+            self.report(change, observation.spec.rule().mode);
             let (step, message) = match change {
                 Change::TargetReplaced => {
                     // What was undone was undone on another object.
                     self.machine.state = State::Idle;
                     self.machine.memory = super::memory::Memory::default();
                     self.machine.breached = None;
+                    self.machine.report = DryRunReport::default();
                     (Step::TargetReplaced, "the target was deleted and made again".to_owned())
                 }
                 Change::ProbationStarted(release) => (Step::ProbationStarted, format!("release {release} is new")),
@@ -153,6 +160,25 @@ impl Run {
                 Change::ProbationOver(_) => continue,
             };
             self.milestone(step, EventSeverity::Info, message);
+        }
+    }
+
+    fn report(&mut self, change: &Change, mode: Mode) {
+        let report = &mut self.machine.report;
+        match change {
+            Change::ProbationStarted(release) | Change::Returned(release) if mode == Mode::DryRun => {
+                report.came(release, self.now);
+            }
+            Change::Promoted(release) => report.end(release, Outcome::Promoted, "it served without being bad"),
+            Change::Accepted(release) => report.end(release, Outcome::Promoted, "it was accepted by annotation"),
+            Change::ProbationOver(release) => {
+                report.end(
+                    release,
+                    Outcome::ProbationOver,
+                    "it was not bad, and served too little to be known as good",
+                );
+            }
+            _ => {}
         }
     }
 }

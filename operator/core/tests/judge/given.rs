@@ -155,6 +155,7 @@ pub(crate) fn target(reporting: (u32, u32)) -> TargetSnapshot {
         ready_pods: 2,
         reporting_pods,
         first_ready_at: None,
+        crashing: None,
     };
     TargetSnapshot {
         uid: "uid".to_owned(),
@@ -169,6 +170,8 @@ pub(crate) fn target(reporting: (u32, u32)) -> TargetSnapshot {
         accept: None,
         never: false,
         writer: None,
+        stalled: false,
+        gitops: None,
     }
 }
 
@@ -204,6 +207,7 @@ pub(crate) fn release(role: Role, counts: Counts) -> ReleaseEvidence {
         totals: History::default().totals_of([]),
         spans: Vec::new(),
         beside_stable: false,
+        stable: Counts::default(),
     }
 }
 

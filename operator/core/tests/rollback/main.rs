@@ -3,5 +3,7 @@
 mod crashes;
 mod escapes;
 mod properties;
+mod reports;
+mod rollouts;
 mod stories;
 mod world;

@@ -46,10 +46,11 @@ fn a_bad_release_is_undone_verified_latched_and_forgotten() {
     ]
     .as_slice();
     assert_eq!(world.steps(), expected);
-    world.seconds(600);
-    assert_eq!(world.state_name(), "CoolingDown");
-    world.seconds(600);
+    world.seconds(589);
+    assert_eq!(world.state_name(), "Latched", "one second of the cool-down is left");
+    world.seconds(1);
     assert_eq!(world.state_name(), "Idle");
+    assert_eq!(world.steps().last(), Some(&Step::Released));
     assert_eq!((world.acts(), world.state.machine.all_undone().len()), (1, 0));
 }
 
@@ -184,10 +185,37 @@ fn going_back_and_forth_between_releases_does_not_reset_the_count() {
 }
 
 #[test]
-fn a_release_applied_again_while_cooling_down_is_judged_anew() {
+fn a_release_applied_again_within_the_cool_down_is_undone_on_sight() {
     let mut world = undone();
-    world.seconds(700);
+    world.seconds(590);
+    world.bad.clear();
+    world.apply("v2", "kubectl");
+    world.seconds(1);
+    assert_eq!(
+        (world.acts(), world.state_name()),
+        (2, "Verifying"),
+        "not a bad answer was waited for"
+    );
+}
+
+#[test]
+fn after_the_second_act_it_is_too_soon_for_a_third_until_the_cool_down_is_over() {
+    let mut world = undone();
+    world.seconds(15);
+    world.apply("v2", "kubectl");
+    world.seconds(15);
+    assert_eq!((world.acts(), world.state_name()), (2, "CoolingDown"));
+    world.seconds(580);
     assert_eq!(world.state_name(), "CoolingDown");
+    world.seconds(10);
+    assert_eq!((world.acts(), world.state_name()), (2, "Idle"));
+}
+
+#[test]
+fn a_release_applied_again_after_the_cool_down_is_judged_anew() {
+    let mut world = undone();
+    world.seconds(601);
+    assert_eq!(world.state_name(), "Idle");
     world.bad.clear();
     world.apply("v2", "kubectl");
     world.seconds(60);
@@ -199,10 +227,7 @@ fn a_release_applied_again_while_cooling_down_is_judged_anew() {
     world.bad.insert("v2".into());
     world.seconds(60);
     assert_eq!(world.acts(), 2);
-    world.seconds(10);
-    world.apply("v2", "kubectl");
-    world.seconds(10);
-    assert_eq!((world.acts(), world.state_name()), (2, "Contested"));
+    assert_eq!(world.applied[1].patch.record.count, 1, "the first act is forgotten");
 }
 
 #[test]
@@ -371,4 +396,92 @@ fn a_latched_release_is_left_alone_once_its_probation_is_over() {
     world.set_mode(Mode::Enforce);
     world.seconds(10);
     assert_eq!((world.acts(), world.state.ledger.role(&"v2".into())), (1, Role::Other));
+}
+
+#[test]
+fn a_release_that_replaces_another_in_probation_is_undone_to_the_known_good_one() {
+    let mut world = World::new(Mode::Enforce);
+    world.apply("v2", "kubectl");
+    world.seconds(60);
+    world.bad.insert("v3".into());
+    world.apply("v3", "kubectl");
+    world.seconds(10);
+    assert_eq!(
+        (world.acts(), world.target.release.as_str()),
+        (1, "v1"),
+        "v2 was never known to be good"
+    );
+}
+
+#[test]
+fn an_autoscaler_that_moves_during_the_act_changes_nothing_about_it() {
+    let mut world = World::new(Mode::Enforce);
+    world.bad.insert("v2".into());
+    world.apply("v2", "kubectl");
+    for replicas in [4, 3, 6, 5, 2, 7, 7, 7, 3, 3, 3, 9, 9, 2, 2, 2, 2, 2, 2, 2] {
+        world.target.replicas = replicas;
+        world.bump();
+        world.seconds(1);
+    }
+    assert_eq!((world.acts(), world.state_name()), (1, "Latched"));
+    assert_eq!(world.state.ledger.releases().len(), 2);
+}
+
+#[test]
+fn a_restart_of_the_good_pods_leaves_the_latch_alone() {
+    let mut world = undone();
+    world.seconds(15);
+    let mut restarted = world.target.revisions[0].clone();
+    (restarted.revision, restarted.created) = ("v1-restarted".into(), world.now);
+    world.target.revisions.push(restarted);
+    world.bump();
+    world.seconds(10);
+    assert_eq!((world.acts(), world.state_name()), (1, "Latched"));
+    world.apply("v2", "kubectl");
+    world.seconds(1);
+    assert_eq!(world.acts(), 2);
+    assert_eq!(
+        world.applied[1].patch.to_revision.as_str(),
+        "v1-restarted",
+        "the newest set of the good release"
+    );
+}
+
+#[test]
+fn a_rollout_paused_while_it_is_undone_is_verified_when_it_goes_on() {
+    let mut world = undone();
+    world.target.paused = true;
+    for each in &mut world.target.revisions {
+        (each.ready_pods, each.reporting_pods) = (1, 1);
+    }
+    world.bump();
+    world.seconds(60);
+    assert_eq!((world.acts(), world.state_name()), (1, "Verifying"));
+    world.target.paused = false;
+    world.bump();
+    world.seconds(15);
+    assert_eq!((world.acts(), world.state_name()), (1, "Latched"));
+}
+
+#[test]
+fn an_slo_that_takes_over_the_lock_in_the_middle_of_an_act_does_not_act_again() {
+    let world = undone();
+    let mut other = World::new(Mode::Enforce);
+    let record = shoalwatch_core::rollback::RollbackRecord {
+        slo: "shop/latency".to_owned(),
+        ..world.applied[0].patch.record.clone()
+    };
+    (other.now, other.target.rollback) = (world.now, Some(record));
+    other.seconds(1);
+    other.bad.insert("v2".into());
+    other.apply("v2", "argocd-controller");
+    other.seconds(5);
+    assert_eq!(
+        (other.acts(), other.applied[0].patch.record.count),
+        (1, 2),
+        "the other's act counts"
+    );
+    other.apply("v2", "argocd-controller");
+    other.seconds(5);
+    assert_eq!((other.acts(), other.state_name()), (1, "Contested"));
 }

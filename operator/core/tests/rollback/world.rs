@@ -35,6 +35,10 @@ pub(crate) struct Applied {
     pub(crate) patch: Patch,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something that can go wrong by itself"
+)]
 pub(crate) struct World {
     pub(crate) now: Millis,
     pub(crate) spec: SloSpec,
@@ -51,8 +55,12 @@ pub(crate) struct World {
     /// New pods do not become ready, and so old ones stay.
     pub(crate) stuck: bool,
     pub(crate) fault: Option<Fault>,
-    /// Effects after which the operator dies.
+    /// The operator dies at the first place after so many.
     pub(crate) crash_after: Option<usize>,
+    /// Places passed so far at which it could have died.
+    pub(crate) points: usize,
+    /// As the operator does it: what changed is saved at once before a patch, else every other second.
+    pub(crate) saves_late: bool,
     pub(crate) history: History,
     pub(crate) state: SloState,
     stored: Vec<u8>,
@@ -83,6 +91,8 @@ impl World {
             stuck: false,
             fault: None,
             crash_after: None,
+            points: 0,
+            saves_late: false,
             history: History::default(),
             state: SloState::default(),
             stored: serde_json::to_vec(&SloState::default()).expect("a state is JSON"),
@@ -128,6 +138,7 @@ impl World {
                     ready_pods: pods.0,
                     reporting_pods: pods.1,
                     first_ready_at: None,
+                    crashing: None,
                 });
             }
         }
@@ -212,31 +223,59 @@ impl World {
             .evaluate(&self.spec, &mut self.history, &target, &self.lock, self.now);
         let effects = evaluation.effects.clone();
         self.last = Some(evaluation);
-        self.execute(effects);
+        if !self.execute(effects) {
+            return;
+        }
+        if self.saves_late && self.now.0 % 2_000 == 0 && !self.dies() {
+            self.save();
+        }
     }
 
-    fn execute(&mut self, effects: Vec<Effect>) {
+    /// One place at which the operator can die; it does if its time has come.
+    fn dies(&mut self) -> bool {
+        self.points += 1;
+        let left = self.crash_after;
+        self.crash_after = left.and_then(|left| left.checked_sub(1));
+        if left == Some(0) {
+            self.restart();
+        }
+        left == Some(0)
+    }
+
+    fn save(&mut self) {
+        self.stored = serde_json::to_vec(&self.state).expect("a state is JSON");
+    }
+
+    /// False if the operator died over it: between any two effects, and between a patch and what is made of its answer.
+    fn execute(&mut self, effects: Vec<Effect>) -> bool {
         for effect in effects {
-            if self.crash_after == Some(0) {
-                self.crash_after = None;
-                return self.restart();
+            if self.dies() {
+                return false;
             }
-            self.crash_after = self.crash_after.map(|left| left - 1);
             match effect {
-                Effect::Persist => self.stored = serde_json::to_vec(&self.state).expect("a state is JSON"),
+                Effect::Persist if self.saves_late => {}
+                Effect::Persist => self.save(),
                 Effect::Event { reason, message, .. } => self.events.push((reason, message)),
                 Effect::Reobserve => self.reobserved += 1,
                 Effect::Patch(patch) => {
+                    if self.saves_late {
+                        self.save();
+                        if self.dies() {
+                            return false;
+                        }
+                    }
                     let outcome = self.patch(patch);
-                    if self.crash_after == Some(0) {
-                        self.crash_after = None;
-                        return self.restart();
+                    if self.dies() {
+                        return false;
                     }
                     let effects = self.state.patch_outcome(&self.spec, outcome, self.now);
-                    self.execute(effects);
+                    if !self.execute(effects) {
+                        return false;
+                    }
                 }
             }
         }
+        !self.dies()
     }
 
     /// The operator is killed and starts from what it stored.
@@ -256,6 +295,10 @@ impl World {
                 return PatchOutcome::Unknown("timeout".to_owned());
             }
             None => {}
+        }
+        if self.target.rollback.as_ref() == Some(&patch.record) {
+            // The conflict is looked into.
+            return PatchOutcome::Applied;
         }
         if patch.resource_version != self.target.resource_version || patch.target_uid != self.target.uid {
             return self.refuse(patch, PatchOutcome::Conflict);
@@ -327,5 +370,7 @@ fn empty_target() -> TargetSnapshot {
         accept: None,
         never: false,
         writer: None,
+        stalled: false,
+        gitops: None,
     }
 }

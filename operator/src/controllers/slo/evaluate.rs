@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shoalwatch_core::Millis;
 use shoalwatch_core::burn;
-use shoalwatch_core::rollback::{Effect, PatchOutcome, Target};
+use shoalwatch_core::rollback::{Effect, EventReason, PatchOutcome, Step, Target};
 use shoalwatch_core::spec::Mode;
 
 use super::observe::{Known, Slos};
@@ -166,9 +166,19 @@ impl Known {
             } => Effect::Event {
                 severity,
                 reason,
-                message: spoken(&message, self.target.as_ref()),
+                message: self.told(reason, &message),
             },
             other => other,
+        }
+    }
+
+    /// A sentence for an Event: with what would keep the release undone, where Git has to know of it.
+    fn told(&self, reason: EventReason, message: &str) -> String {
+        let message = spoken(message, self.target.as_ref());
+        let undone = [Step::Patched, Step::Contested, Step::WouldHavePatched].map(EventReason::Step);
+        match self.what_sticks().filter(|_| undone.contains(&reason)) {
+            Some(sticks) => format!("{message}; {sticks}"),
+            None => message,
         }
     }
 

@@ -10,6 +10,7 @@ use kube::Client;
 use kube::core::{DynamicObject, Resource};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::{counter::Counter, family::Family};
+use shoalwatch_core::release::Crashing;
 use shoalwatch_core::rollback::{self, Effect, EventReason, EventSeverity, Hold, PatchOutcome};
 use shoalwatch_crds::Slo;
 use tokio::sync::watch;
@@ -17,11 +18,12 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::evaluate::Todo;
+use super::follow_up::Comparison;
 use crate::controllers::world::Name;
 use crate::events::{Events, Notice};
 use crate::history::StoreError;
 use crate::lease::Leadership;
-use crate::rollback::{access, deployment};
+use crate::rollback::{access, deployment, pods};
 
 /// What a task brings back.
 #[derive(Debug)]
@@ -44,6 +46,13 @@ pub(crate) enum Outcome {
     },
     /// Whether the operator may act in a namespace.
     Answered { namespace: String, allowed: Option<bool> },
+    /// What pods of a `ReplicaSet` do; `None`: nobody answered.
+    Pods { set: Name, found: Option<Crashing> },
+    /// What would keep a release undone; `None`: nobody answered, or it is another one by now.
+    Compared {
+        comparison: Box<Comparison>,
+        lines: Option<String>,
+    },
     /// Fields of a target were given back to their managers.
     GaveBack {
         target: Name,
@@ -284,6 +293,23 @@ pub(crate) async fn ask(client: Client, namespace: String) -> Outcome {
     let answer = tokio::time::timeout(std::time::Duration::from_secs(5), asked).await;
     let allowed = answer.ok().and_then(Result::ok);
     Outcome::Answered { namespace, allowed }
+}
+
+/// Looks at the pods of a set.
+pub(crate) async fn look_at_pods(client: Client, set: Name, revision: String) -> Outcome {
+    let found = pods::crashing(&client, &set.namespace, &set.name, &revision).await;
+    let found = found.inspect_err(|error| warn!(?error, %set, "pods not seen: a crash loop is not noticed"));
+    Outcome::Pods { set, found: found.ok() }
+}
+
+/// Compares a release with the one it would be undone to.
+pub(crate) async fn compare(client: Client, comparison: Comparison) -> Outcome {
+    let lines = deployment::remedy(&client, &target_of(&comparison.target), &comparison.patch).await;
+    let lines = lines.inspect_err(|error| warn!(?error, target = %comparison.target, "releases not compared"));
+    Outcome::Compared {
+        comparison: Box::new(comparison),
+        lines: lines.ok().flatten(),
+    }
 }
 
 fn target_of(name: &Name) -> deployment::Target {

@@ -8,6 +8,7 @@
 
 mod evaluate;
 pub(super) mod execute;
+mod follow_up;
 mod ingest;
 mod metrics;
 mod observe;

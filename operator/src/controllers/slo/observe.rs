@@ -16,6 +16,7 @@ use shoalwatch_core::{Counts, Millis, SliId, WorkerId};
 use shoalwatch_crds::{Slo, SloSpec, SloStatus};
 use tracing::{info, warn};
 
+use super::follow_up::Remedy;
 use super::validate::{Valid, validate};
 use crate::controllers::invalid::Invalid;
 use crate::controllers::world::{Guarded, Name, World};
@@ -44,6 +45,8 @@ pub(super) struct Known {
     pub(super) evaluation: Option<Evaluation>,
     /// The target as it was judged last.
     pub(super) target: Option<TargetSnapshot>,
+    /// What to change in Git so that a release stays undone.
+    pub(super) remedy: Option<Remedy>,
     /// Alerts that fire, and since when.
     pub(super) firing: BTreeMap<String, Millis>,
     pub(super) report_interval: Duration,
@@ -205,6 +208,7 @@ impl Slos {
             ready_pods: set.readiness.settled(now),
             reporting_pods: self.reports.observed_pods(&known.sli, &set.revision, alive),
             first_ready_at: set.readiness.first_ready_at(),
+            crashing: set.crashing(now),
         });
         Target::Found(Box::new(TargetSnapshot {
             uid: view.uid.clone(),
@@ -219,6 +223,8 @@ impl Slos {
             accept: view.accept.clone(),
             never: view.never,
             writer: view.writer.clone(),
+            stalled: view.stalled,
+            gitops: view.gitops.clone(),
         }))
     }
 }
@@ -259,6 +265,7 @@ impl Known {
             history,
             evaluation: None,
             target: None,
+            remedy: None,
             firing: alerts.map(|alert| (alert.name.clone(), since(alert))).collect(),
             report_interval,
             busy: None,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use shoalwatch_core::condition::{Condition, ConditionType, Holds};
 use shoalwatch_core::judge;
 use shoalwatch_core::release::Role;
-use shoalwatch_core::rollback::{State, Step, TimelineRow};
+use shoalwatch_core::rollback::{self, State, Step, TimelineRow};
 use shoalwatch_core::slo::{Evaluation, RevisionStatus};
 use shoalwatch_core::spec::Mode;
 use shoalwatch_core::time::written;
@@ -15,8 +15,8 @@ use shoalwatch_crds::SloStatus;
 use shoalwatch_crds::conditions::{self, ConditionStatus, Finding};
 use shoalwatch_crds::names;
 use shoalwatch_crds::slo::{
-    Budget, Burn, Coverage, FiringAlert, Phase, Revision, RevisionRole, RollbackState, RollbackStatus, Severity,
-    TimelineEntry, TimelineStep,
+    Budget, Burn, Coverage, DryRunOutcome, DryRunRelease, DryRunReport, FiringAlert, Phase, Revision, RevisionRole,
+    RollbackState, RollbackStatus, Severity, TimelineEntry, TimelineStep,
 };
 
 use super::evaluate::Surroundings;
@@ -132,7 +132,7 @@ impl Known {
         status.indicator.clone_from(&valid.indicator);
         status.burn = burns(&verdict.burn);
         status.budget = verdict.budget_remaining.map(|left| Budget {
-            remaining: two_digits(left),
+            remaining: percent(left),
         });
         status.coverage = Some(Coverage {
             reporting: verdict.coverage.reporting,
@@ -181,7 +181,24 @@ impl Known {
             from: from.map(|from| revision(from, target)),
             to: restored.map(ToString::to_string),
             reason: reason.map(|reason| cut(&spoken(&reason, target), RollbackStatus::REASON_MAX)),
+            dry_run: self.dry_run(),
         }
+    }
+
+    fn dry_run(&self) -> Option<DryRunReport> {
+        let report = self.record.state.machine.dry_run();
+        let summary = report.sentence().filter(|_| self.mode() == Some(Mode::DryRun))?;
+        let target = self.target.as_ref();
+        let releases = report.rows().iter().map(|row| DryRunRelease {
+            release: revision(&row.release, target),
+            since: time(row.since),
+            outcome: dry_run_outcome(row.outcome),
+            why: Some(cut(&spoken(&row.why, target), DryRunRelease::WHY_MAX)).filter(|why| !why.is_empty()),
+        });
+        Some(DryRunReport {
+            summary,
+            releases: releases.collect(),
+        })
     }
 
     fn entry(&self, row: &TimelineRow) -> TimelineEntry {
@@ -265,7 +282,16 @@ impl Known {
                 Holds::Unknown => ConditionStatus::Unknown,
             },
             reason: found.reason,
-            message: spoken(&found.message, self.target.as_ref()),
+            message: self.whole(found),
+        }
+    }
+
+    /// With what would keep a release undone, where Git has to know of it.
+    fn whole(&self, found: &Condition) -> String {
+        let message = spoken(&found.message, self.target.as_ref());
+        match self.what_sticks() {
+            Some(sticks) if found.kind == ConditionType::RollbackReady => format!("{message}; {sticks}"),
+            _ => message,
         }
     }
 
@@ -339,11 +365,23 @@ fn rollback_state(state: &State) -> RollbackState {
     }
 }
 
+fn dry_run_outcome(outcome: rollback::DryRunOutcome) -> DryRunOutcome {
+    match outcome {
+        rollback::DryRunOutcome::InProbation => DryRunOutcome::InProbation,
+        rollback::DryRunOutcome::WouldHaveUndone => DryRunOutcome::WouldHaveUndone,
+        rollback::DryRunOutcome::Promoted => DryRunOutcome::Promoted,
+        rollback::DryRunOutcome::ProbationOver => DryRunOutcome::ProbationOver,
+        rollback::DryRunOutcome::Replaced => DryRunOutcome::Replaced,
+    }
+}
+
 fn step(step: Step) -> TimelineStep {
     match step {
         Step::ProbationStarted => TimelineStep::ProbationStarted,
         Step::FirstBadAnswer => TimelineStep::FirstBadAnswer,
         Step::Breached => TimelineStep::Breached,
+        Step::ProgressDeadlineExceeded => TimelineStep::ProgressDeadlineExceeded,
+        Step::CrashLoop => TimelineStep::CrashLoop,
         Step::WouldHavePatched => TimelineStep::WouldHavePatched,
         Step::Conflict => TimelineStep::Conflict,
         Step::Patched => TimelineStep::Patched,

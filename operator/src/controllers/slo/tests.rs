@@ -1,4 +1,6 @@
 mod acts;
 mod conditions;
 mod memory;
+mod reading;
+mod rollouts;
 mod shop;

@@ -132,8 +132,16 @@ fn rule(rollback: &Rollback) -> Result<RollbackRule, Invalid> {
             good_events: rollback.promote_after.good_events.into(),
         },
         cooldown: spans("cooldown", &rollback.cooldown)?,
+        also_on: rollback.also_on.iter().copied().map(also_on).collect(),
         ..RollbackRule::default()
     })
+}
+
+fn also_on(failure: slo::AlsoOn) -> spec::AlsoOn {
+    match failure {
+        slo::AlsoOn::ProgressDeadlineExceeded => spec::AlsoOn::ProgressDeadlineExceeded,
+        slo::AlsoOn::CrashLoop => spec::AlsoOn::CrashLoop,
+    }
 }
 
 fn bad(http: &HttpIndicator) -> Result<BTreeSet<shoalwatch_core::policy::HttpStatus>, Invalid> {

@@ -15,6 +15,7 @@ use kube::ResourceExt;
 use kube::core::{DeserializeGuard, DynamicObject, Resource};
 use kube::runtime::watcher::Event;
 use shoalwatch_core::Millis;
+use shoalwatch_core::release::Crashing;
 use shoalwatch_crds::{SamplingPolicy, Slo};
 
 pub(crate) use mirror::{Guarded, Mirror};
@@ -145,6 +146,22 @@ impl World {
     pub(crate) fn replica_sets_of<'a>(&'a self, uid: &str) -> impl Iterator<Item = &'a ReplicaSetView> {
         let names = self.owned.get(uid).into_iter().flatten();
         names.filter_map(|name| self.replica_sets.get(name))
+    }
+
+    /// Names of the `ReplicaSets` of a Deployment that have pods which are not ready.
+    pub(crate) fn waiting_sets_of<'a>(&'a self, uid: &str) -> impl Iterator<Item = (&'a Name, &'a ReplicaSetView)> {
+        let names = self.owned.get(uid).into_iter().flatten();
+        let sets = names.filter_map(|name| Some((name, self.replica_sets.get(name)?)));
+        sets.filter(|(_, set)| set.waits)
+    }
+
+    /// Takes in what the pods of a set were seen to do.
+    pub(crate) fn saw_pods(&mut self, set: &Name, found: Crashing, now: Millis) {
+        self.replica_sets.update(set, |known| {
+            let mut view = known?.clone();
+            view.crashing = Some((now, found)).filter(|_| view.waits);
+            Some(view)
+        });
     }
 
     /// Whether Deployments and `ReplicaSets` may not be watched.

@@ -1,18 +1,24 @@
 //! Views of Deployments, `ReplicaSets` and the workers' DaemonSet.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::Value;
+use shoalwatch_core::release::{Crashing, GitOps};
 use shoalwatch_core::rollback::RollbackRecord;
 use shoalwatch_core::{Millis, ReleaseId, Revision};
 use shoalwatch_crds::names;
 
 use super::Readiness;
-use crate::rollback::{TEMPLATE_HASH_LABEL, deployment, release_id};
+use crate::rollback::{TEMPLATE_HASH_LABEL, deployment, gitops, release_id};
 
 /// The API server's default of `spec.revisionHistoryLimit`.
 const DEFAULT_HISTORY: u32 = 10;
+
+/// How long it is believed that pods crash; they are looked at more often.
+const BELIEVED: Duration = Duration::from_secs(20);
 
 /// A Deployment, as far as decisions need it.
 #[expect(
@@ -45,6 +51,10 @@ pub(crate) struct DeploymentView {
     pub(crate) writer: Option<String>,
     /// The operator still manages fields that an act took.
     pub(crate) owes_fields: bool,
+    /// No progress within its deadline, said of the current template.
+    pub(crate) stalled: bool,
+    /// What applies it from Git.
+    pub(crate) gitops: Option<GitOps>,
 }
 
 impl DeploymentView {
@@ -80,8 +90,28 @@ impl DeploymentView {
             never: never == Some(names::ROLLBACK_NEVER),
             writer: writer(object.managed_fields()),
             owes_fields: deployment::owes_fields(object.managed_fields()),
+            stalled: is_stalled(object),
+            gitops: gitops::owner(object),
         }
     }
+}
+
+/// Whether the Deployment controller says that the current template's rollout makes no progress. What it says of an earlier
+/// template stands until `observedGeneration` has caught up.
+fn is_stalled(object: &DynamicObject) -> bool {
+    let seen = object
+        .data
+        .pointer("/status/observedGeneration")
+        .and_then(Value::as_i64);
+    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    let says = |condition: &Value| {
+        let member = |name: &str| condition.get(name).and_then(Value::as_str);
+        member("type") == Some("Progressing")
+            && member("status") == Some("False")
+            && member("reason") == Some("ProgressDeadlineExceeded")
+    };
+    seen.is_some_and(|seen| seen >= object.metadata.generation.unwrap_or_default())
+        && conditions.into_iter().flatten().any(says)
 }
 
 /// Resource versions of one object are compared as numbers where they are numbers, as they are in etcd.
@@ -117,6 +147,10 @@ pub(crate) struct ReplicaSetView {
     pub(crate) created: Millis,
     /// Its ready pods.
     pub(crate) readiness: Readiness,
+    /// It has pods that are not ready.
+    pub(crate) waits: bool,
+    /// Its pods that crash, and when that was seen.
+    pub(crate) crashing: Option<(Millis, Crashing)>,
 }
 
 impl ReplicaSetView {
@@ -130,6 +164,7 @@ impl ReplicaSetView {
         let owner = owner.filter(|owner| owner.kind == "Deployment")?.uid.clone();
         let revision = object.labels().get(TEMPLATE_HASH_LABEL)?.as_str().into();
         let ready = number(object.data.pointer("/status/readyReplicas")).unwrap_or(0);
+        let pods = number(object.data.pointer("/status/replicas")).unwrap_or(0);
         let readiness = match known {
             Some(known) => known.readiness.clone().with(ready, now),
             None if listed => Readiness::found(ready),
@@ -145,7 +180,15 @@ impl ReplicaSetView {
                 .unwrap_or_else(|| release_id(object.data.pointer("/spec/template").unwrap_or(&Value::Null))),
             created: Millis(created.map_or(0, |time| time.0.as_millisecond())),
             readiness,
+            waits: pods > ready,
+            crashing: known.and_then(|known| known.crashing).filter(|_| pods > ready),
         })
+    }
+
+    /// Its pods that crash, as far as that was seen lately.
+    pub(crate) fn crashing(&self, now: Millis) -> Option<Crashing> {
+        let (at, found) = self.crashing?;
+        (now.since(at) < BELIEVED).then_some(found)
     }
 }
 

@@ -39,6 +39,9 @@ pub(super) struct Shop {
     pub(super) steps: Vec<String>,
     image: String,
     paused: bool,
+    pub(super) stalled: bool,
+    /// Sentences of all Events.
+    pub(super) said: Vec<String>,
 }
 
 pub(super) fn name(name: &str) -> Name {
@@ -107,6 +110,8 @@ impl Shop {
             steps: Vec::new(),
             image: String::new(),
             paused: false,
+            stalled: false,
+            said: Vec::new(),
         }
     }
 
@@ -163,8 +168,11 @@ impl Shop {
         let object = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "checkout", "namespace": "shop", "uid": "uid-1",
-                "resourceVersion": self.version.to_string(), "annotations": annotations},
+                "resourceVersion": self.version.to_string(), "annotations": annotations, "generation": 1},
             "spec": {"replicas": 4, "paused": self.paused, "template": template(&self.image)},
+            "status": {"observedGeneration": 1, "conditions": [{"type": "Progressing",
+                "status": if self.stalled { "False" } else { "True" },
+                "reason": if self.stalled { "ProgressDeadlineExceeded" } else { "ReplicaSetUpdated" }}]},
         });
         self.change(Change::Deployment(Box::new(Event::Apply(object_of(object)))));
     }
@@ -177,6 +185,13 @@ impl Shop {
 
     pub(super) fn ready(&mut self, image: &str, pods: u32) {
         let object = set(image, pods);
+        self.change(Change::ReplicaSet(Box::new(Event::Apply(object))));
+    }
+
+    /// A set has so many pods that are not ready.
+    pub(super) fn waiting(&mut self, image: &str, pods: u32) {
+        let mut object = set(image, 0);
+        object.data["status"]["replicas"] = json!(pods);
         self.change(Change::ReplicaSet(Box::new(Event::Apply(object))));
     }
 
@@ -261,7 +276,10 @@ impl Shop {
         for effect in todo.effects {
             match effect {
                 Effect::Persist => {}
-                Effect::Event { reason, .. } => self.steps.push(reason.as_str().to_owned()),
+                Effect::Event { reason, message, .. } => {
+                    self.steps.push(reason.as_str().to_owned());
+                    self.said.push(message);
+                }
                 Effect::Patch(patch) => self.undo(&todo.slo, &todo.uid, &patch),
                 Effect::Reobserve => self.slos.looked(&todo.slo, &todo.uid),
             }

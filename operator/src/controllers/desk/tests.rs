@@ -1,5 +1,9 @@
+mod cluster;
+mod crashes;
+
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
+use prometheus_client::registry::Registry;
 use serde_json::json;
 use shoalwatch_core::rollback::{Effect, Patch, PatchOutcome, RollbackRecord};
 use shoalwatch_crds::{SamplingPolicy, Slo};
@@ -8,8 +12,10 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::metrics::Refused;
 use super::*;
 use crate::clock::ManualClock;
+use crate::controllers::slo::{Gauges, Todo};
 use crate::events;
 use crate::history;
 use crate::status::{self, Budget};

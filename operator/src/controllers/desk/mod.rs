@@ -1,32 +1,28 @@
 //! The one task that owns every state.
 
+mod acts;
+mod metrics;
+mod show;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::{counter::Counter, family::Family};
-use prometheus_client::registry::Registry;
-use serde::Serialize;
 use shoalwatch_core::Millis;
-use shoalwatch_core::policy::{self, Overridden, Scope};
+use shoalwatch_core::policy::{self, Overridden};
 use shoalwatch_node_api::config::NodeConfig;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::Error;
-use super::keeper::{Keeper, Saves};
-use super::sampling_policy::compile::node_config;
-use super::sampling_policy::{Answers as NodeAnswers, Policies, Published};
-use super::slo::execute::{self, Hands, Outcome, Rollbacks};
-use super::slo::{Gauges, Samples, Slos, Surroundings, Todo};
-use super::world::watches::Failures;
+use super::keeper::Keeper;
+use super::sampling_policy::{Policies, Published};
+use super::slo::execute::{Hands, Outcome};
+use super::slo::{Slos, Surroundings};
 use super::world::{Change, Name, World};
 use crate::clock::SharedClock;
 use crate::distribution::{Delivery, Distribution, Fleet};
@@ -35,7 +31,9 @@ use crate::history::Opened;
 use crate::lease::Leadership;
 use crate::retry::Backoff;
 use crate::rollback::access::Answers;
-use crate::status::{Document, Key, Kind, Statuses, Urgency};
+use crate::status::{Key, Statuses};
+
+pub(super) use metrics::Metrics;
 
 /// How often every SLO is judged.
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
@@ -45,49 +43,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 const FORGET_EVERY: Duration = Duration::from_mins(10);
 /// Changes and deliveries taken in at one go.
 const BATCH: usize = 256;
-/// Families of the controllers.
-#[derive(Debug, Default)]
-pub(super) struct Metrics {
-    pub(super) watches: Failures,
-    samples: Samples,
-    rollbacks: Rollbacks,
-    refused: Family<Refused, Counter>,
-    saves: Saves,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Refused {
-    kind: &'static str,
-    category: &'static str,
-}
-
-impl Metrics {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "watch_errors",
-            "Watches that failed and were started again",
-            metrics.watches.clone(),
-        );
-        registry.register(
-            "rollbacks",
-            "Acts against releases, by how they ended",
-            metrics.rollbacks.clone(),
-        );
-        registry.register(
-            "reconcile_errors",
-            "Specs that were refused, by kind and category",
-            metrics.refused.clone(),
-        );
-        registry.register(
-            "history_saves",
-            "Snapshots written to the history file",
-            metrics.saves.clone(),
-        );
-        registry.register_collector(Box::new(Gauges(metrics.samples.clone())));
-        metrics
-    }
-}
 
 /// What a desk is made of.
 pub(super) struct Parts {
@@ -128,6 +83,9 @@ pub(super) struct Desk {
     tasks: JoinSet<Outcome>,
     asking: BTreeSet<String>,
     giving_back: BTreeSet<Name>,
+    /// `ReplicaSets` whose pods are being looked at, and when that was begun last.
+    looking: BTreeSet<Name>,
+    looked: Option<Instant>,
     /// Targets whose managers could not be put back, and when to try again; `None`: not before they change.
     not_before: BTreeMap<Name, Option<Instant>>,
     backoff: Backoff<Name>,
@@ -178,6 +136,8 @@ impl Desk {
             tasks: JoinSet::new(),
             asking: BTreeSet::new(),
             giving_back: BTreeSet::new(),
+            looking: BTreeSet::new(),
+            looked: None,
             not_before: BTreeMap::new(),
             backoff: Backoff::default(),
         }
@@ -274,27 +234,6 @@ impl Desk {
         keys
     }
 
-    fn refused(&self) -> Vec<Refused> {
-        let of = |kind| move |category| Refused { kind, category };
-        self.policies
-            .invalid()
-            .map(of("SamplingPolicy"))
-            .chain(self.slos.invalid().map(of("SLO")))
-            .collect()
-    }
-
-    fn count_refused(&self, before: &[Refused]) {
-        let mut after = self.refused();
-        for known in before {
-            if let Some(place) = after.iter().position(|now| now == known) {
-                after.swap_remove(place);
-            }
-        }
-        for new in after {
-            self.metrics.refused.get_or_create(&new).inc();
-        }
-    }
-
     /// Counts a delivery; only the leader does, and only then is it acknowledged.
     fn ingest(&mut self, delivery: Delivery) -> BTreeSet<Name> {
         // Before the SLOs are known their rows would be taken for garbage.
@@ -318,6 +257,7 @@ impl Desk {
             self.tasks.abort_all();
             self.tasks = JoinSet::new();
             (self.asking, self.giving_back) = (BTreeSet::new(), BTreeSet::new());
+            self.looking = BTreeSet::new();
             self.slos.stand_down();
             self.keeper.stand_down(&mut self.slos);
         }
@@ -338,6 +278,7 @@ impl Desk {
         self.publish();
         self.show_policies();
         self.give_back_what_is_owed();
+        self.follow_up();
         self.metrics.samples.take(&self.slos);
     }
 
@@ -357,180 +298,6 @@ impl Desk {
         let todos = self.slos.evaluate(names, &around, now);
         self.execute(&todos);
         self.show(names);
-    }
-
-    fn execute(&mut self, todos: &[Todo]) {
-        for todo in todos {
-            let memory = if todo.acts() {
-                self.keeper.before_act(&self.slos)
-            } else {
-                None
-            };
-            execute::execute(todo, &self.hands, memory, &mut self.tasks);
-        }
-    }
-
-    fn show(&mut self, names: &[Name]) {
-        let now = self.now();
-        let fleet = Arc::clone(&self.fleet.borrow());
-        let around = Surroundings {
-            world: &self.world,
-            fleet: &fleet,
-            access: &self.access,
-            home: &self.hands.home,
-            unsaved: self.keeper.unsaved.as_deref(),
-        };
-        for planned in self.slos.plan(names, &around, now) {
-            let key = key(Kind::Slo, &planned.name, &planned.uid);
-            self.offer(key, &planned.status, planned.found, planned.urgency);
-        }
-    }
-
-    fn show_policies(&mut self) {
-        let fleet = Arc::clone(&self.fleet.borrow());
-        let answers = NodeAnswers {
-            fleet: &fleet,
-            published: &self.published,
-            desired: self.world.desired_workers(),
-            overridden: &self.overridden,
-            unpublished: self.unpublished.as_deref(),
-        };
-        let now = Time(Timestamp::from_millisecond(self.now().0).unwrap_or_default());
-        for planned in self.policies.plan(&answers, &now) {
-            let key = key(Kind::SamplingPolicy, &planned.name, &planned.uid);
-            self.offer(key, &planned.status, planned.found, planned.urgency);
-        }
-    }
-
-    fn offer(&self, key: Key, status: &impl Serialize, found: Option<serde_json::Value>, urgency: Urgency) {
-        match serde_json::to_value(status) {
-            Ok(status) => {
-                let document = Document { key, status, found };
-                self.statuses.offer(document, urgency);
-            }
-            Err(error) => error!(%error, "status not written as JSON"),
-        }
-    }
-
-    /// Tells the nodes what to do, if that changed.
-    fn publish(&mut self) {
-        let leadership = *self.leadership.borrow();
-        let (policies, slis) = (self.policies.in_force(), self.slos.slis());
-        let plan = match policy::compile(&self.hands.home, &policies, &slis, &Scope::All, leadership.term) {
-            Ok(plan) => plan,
-            Err(error) => {
-                if self.unpublished.is_none() {
-                    warn!(%error, "configuration not published");
-                }
-                self.unpublished = Some(error.to_string());
-                return;
-            }
-        };
-        self.unpublished = None;
-        let config = node_config(&plan);
-        let by_id = policies.into_iter().map(|policy| (policy.id(), policy)).collect();
-        let next = Some((leadership, config));
-        if next == self.last_config {
-            return;
-        }
-        if let Some((_, config)) = &next {
-            let version = self.distribution.publish(config.clone());
-            info!(
-                hash = version.hash,
-                term = version.term,
-                policies = config.policies.len(),
-                slis = config.slis.len(),
-                "configuration published"
-            );
-            self.published.remember(&version, &by_id);
-        }
-        self.last_config = next;
-    }
-
-    fn ask_for_rights(&mut self) {
-        let now = Instant::now();
-        for namespace in self.slos.enforced_namespaces() {
-            if self.access.is_stale(&namespace, now) && self.asking.insert(namespace.clone()) {
-                self.tasks.spawn(execute::ask(self.hands.client.clone(), namespace));
-            }
-        }
-    }
-
-    /// Finishes what an act left undone, this process's or an earlier one's.
-    fn give_back_what_is_owed(&mut self) {
-        for target in self.slos.targets() {
-            let owes = self.world.deployments.get(&target).is_some_and(|view| view.owes_fields);
-            let waits = self
-                .not_before
-                .get(&target)
-                .is_some_and(|due| due.is_none_or(|due| Instant::now() < due));
-            if owes && !waits && !self.slos.is_acting_on(&target) {
-                self.give_back(target, None);
-            }
-        }
-    }
-
-    fn gave_back(&mut self, target: Name, failed: Option<&'static str>) {
-        self.giving_back.remove(&target);
-        let Some(category) = failed else {
-            self.backoff.succeeded(&target);
-            self.not_before.remove(&target);
-            return;
-        };
-        let next = self.backoff.failed(target.clone(), category);
-        self.not_before.insert(target, next.at(Instant::now()));
-    }
-
-    fn give_back(
-        &mut self,
-        target: Name,
-        before: Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry>>,
-    ) {
-        if self.giving_back.insert(target.clone()) {
-            self.tasks
-                .spawn(execute::give_back(self.hands.client.clone(), target, before));
-        }
-    }
-
-    fn outcome(&mut self, outcome: Result<Outcome, JoinError>) -> Result<(), Error> {
-        let now = self.now();
-        match outcome.map_err(Error::Task)? {
-            Outcome::Acted {
-                slo,
-                uid,
-                target,
-                outcome,
-                after,
-            } => {
-                if let Some(after) = after {
-                    let (found, before) = *after;
-                    self.world.refresh(&target, Some(found));
-                    self.give_back(target, Some(before));
-                }
-                let todo = self.slos.acted(&slo, &uid, outcome, now);
-                self.execute(&todo.into_iter().collect::<Vec<_>>());
-                self.show(&[slo]);
-            }
-            Outcome::Looked {
-                slo,
-                uid,
-                target,
-                found,
-            } => {
-                if let Ok(found) = found {
-                    self.world.refresh(&target, found.map(|found| *found));
-                }
-                self.slos.looked(&slo, &uid);
-                self.judge(&[slo]);
-            }
-            Outcome::Answered { namespace, allowed } => {
-                self.asking.remove(&namespace);
-                self.access.learn(&namespace, allowed, Instant::now());
-            }
-            Outcome::GaveBack { target, failed } => self.gave_back(target, failed),
-            Outcome::Saved { acknowledge, failed } => self.keeper.ended(&mut self.slos, acknowledge, failed),
-        }
-        Ok(())
     }
 
     fn save(&mut self) {
@@ -553,15 +320,5 @@ fn every(span: Duration) -> tokio::time::Interval {
     interval
 }
 
-fn key(kind: Kind, name: &Name, uid: &str) -> Key {
-    Key {
-        kind,
-        namespace: name.namespace.clone(),
-        name: name.name.clone(),
-        uid: uid.to_owned(),
-    }
-}
-
 #[cfg(test)]
-#[path = "desk_tests.rs"]
 mod tests;
