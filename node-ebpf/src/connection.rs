@@ -363,8 +363,10 @@ fn goes_on(record: &RequestRecord) -> bool {
     let end = record.head_len as usize;
     // What was cut leaves a gap: nothing may be appended behind it.
     let whole = record.read_bytes as usize == end && end < HEAD_BYTES;
-    // SAFETY: `end` is below HEAD_BYTES, and slack follows the head.
-    whole && !(end >= 4 && unsafe { buffer::word_at(record.head.as_ptr().add(end - 4)) } as u32 == HEAD_END)
+    // Of a number that is kept in memory older verifiers forget how small it is.
+    let last = buffer::within_head(end.wrapping_sub(4));
+    // SAFETY: `last` is below HEAD_BYTES, and slack follows the head.
+    whole && !(end >= 4 && unsafe { buffer::word_at(record.head.as_ptr().add(last)) } as u32 == HEAD_END)
 }
 
 /// Classifies the head. Returns whether it is a request, or may become one.
@@ -439,8 +441,9 @@ fn append(connection: &mut Connection, piece: Piece) {
     if before >= HEAD_BYTES {
         return;
     }
-    // SAFETY: `before` is below HEAD_BYTES, `len` is APPEND_BYTES at most, and that much slack follows the head.
-    if unsafe { buffer::copy::<{ APPEND_BYTES as u64 }>(record.head.as_mut_ptr().add(before), len, piece.address) } {
+    let at = buffer::within_head(before);
+    // SAFETY: `at` is below HEAD_BYTES, `len` is APPEND_BYTES at most, and that much slack follows the head.
+    if unsafe { buffer::copy::<{ APPEND_BYTES as u64 }>(record.head.as_mut_ptr().add(at), len, piece.address) } {
         record.head_len = (before as u64 + len).min(HEAD_BYTES as u64) as u16;
     }
     record.read_bytes = record.read_bytes.saturating_add(piece.len as u32);

@@ -116,9 +116,13 @@ const MSG_PEEK: u64 = 2;
 
 /// `TP_PROTO(struct pt_regs *regs, long ret)`
 #[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    if observe(&ctx, connection::follow) == Some(Next::Raw) {
+    let Some((caller, transfer)) = observe(&ctx) else {
+        return 0;
+    };
+    if connection::follow(&caller, &transfer) == Next::Raw {
         // SAFETY: nothing here is dropped late; where the call fails the transfer is not told, which the next one of its connection is
         // told of.
         unsafe { NEXT.tail_call(&ctx, 0) };
@@ -128,15 +132,18 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 
 /// What `sys_exit` goes on with for a connection that is not paired here.
 #[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 fn raw_transfer(ctx: BtfTracePointContext) -> i32 {
-    observe(&ctx, raw::tell);
+    if let Some((caller, transfer)) = observe(&ctx) {
+        raw::tell(&caller, &transfer);
+    }
     0
 }
 
-/// From the cheapest question to the dearest: most calls of a machine end at the first. `follow` gets the transfers.
+/// From the cheapest question to the dearest: most calls of a machine end at the first.
 #[inline(always)]
-fn observe<T>(ctx: &BtfTracePointContext, follow: impl FnOnce(&Caller, &Transfer) -> T) -> Option<T> {
+fn observe(ctx: &BtfTracePointContext) -> Option<(Caller, Transfer)> {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
     let returned: i64 = ctx.arg(1);
@@ -157,7 +164,7 @@ fn observe<T>(ctx: &BtfTracePointContext, follow: impl FnOnce(&Caller, &Transfer
         task,
     };
     let transfer = dispatch(&caller, registers, returned.cast_unsigned())?;
-    Some(follow(&caller, &transfer))
+    Some((caller, transfer))
 }
 
 /// What the call transferred; none where it transferred nothing that matters.

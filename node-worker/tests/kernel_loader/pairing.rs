@@ -74,7 +74,14 @@ fn every_pair_of_read_and_write_calls_makes_one_request() {
             assert_eq!(read(&mut pair, &mut [0; 1024]).unwrap(), GET.len());
             assert_eq!(write(&mut pair, OK.as_bytes()).unwrap(), OK.len());
             pair.client.read_exact(&mut [0; OK.len()]).unwrap();
-            assert_eq!(scenario.drain(), [seen(200, GET)], "{read_name}, {write_name}");
+            let seen_now = scenario.drain();
+            assert_eq!(
+                seen_now,
+                [seen(200, GET)],
+                "{read_name}, {write_name}: {:?}, {:?}",
+                scenario.told(),
+                scenario.probes.stats()
+            );
         }
     }
     assert_eq!(scenario.stat(Stat::UnpairedAnswer).unwrap(), 0);
