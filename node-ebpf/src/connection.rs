@@ -225,7 +225,7 @@ fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, retu
     // The head goes on in another part of the same call.
     if connection.head_open == 1 && returned > piece.len {
         connection.record.head_len = 0;
-        connection.record.read_bytes = 0;
+        connection.asked_bytes = 0;
         return leave(connection, UnderWay::Waiting);
     }
     // More than the head's room may be several requests; those that have bodies are told apart later, if at all.

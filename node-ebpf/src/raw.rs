@@ -49,7 +49,7 @@ pub(crate) fn tell(caller: &Caller, transfer: &Transfer) {
         connection.state = ConnectionState::Raw as u8;
         connection.under_way = UnderWay::Waiting as u8;
         connection.record.head_len = 0;
-        connection.record.read_bytes = 0;
+        connection.asked_bytes = 0;
     }
     if connection.state != ConnectionState::Raw as u8 {
         return;
@@ -117,6 +117,8 @@ fn tell_request(connection: &mut Connection, sock: u64, kind: RawKind, under_way
     };
     header(&mut entry, connection, (sock, kind), mark);
     let to = entry.as_mut_ptr();
+    // With what was read of its body.
+    connection.record.read_bytes = connection.asked_bytes;
     let head_len = connection.record.head_len.min(HEAD_BYTES as u16);
     // SAFETY: a record of the ring has room for a request's record, which is a part of the connection's.
     unsafe {

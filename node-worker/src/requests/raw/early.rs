@@ -28,7 +28,8 @@ pub(super) struct Early {
 }
 
 impl Early {
-    fn of(event: &RawEvent<'_>, bytes: &[u8], counted: bool) -> Self {
+    fn of(event: &RawEvent<'_>, segment: &Segment<'_>, counted: bool) -> Self {
+        let bytes = segment.captured;
         let captured = bytes.len().min(EARLY_BYTES);
         let mut kept = [0; EARLY_BYTES];
         kept[..captured].copy_from_slice(&bytes[..captured]);
@@ -36,7 +37,7 @@ impl Early {
             sock: event.sock,
             owner: Owner::of(event, None),
             time_ns: event.time_ns,
-            total_len: event.total_len.into(),
+            total_len: segment.total_len,
             counted,
             bytes: kept,
             captured,
@@ -63,14 +64,14 @@ impl EarlyAnswers {
     }
 
     /// Remembers what may be an answer.
-    pub(super) fn push(&mut self, event: &RawEvent<'_>, bytes: &[u8], counted: bool) {
-        if !counted && !bytes.starts_with(ANSWER) {
+    pub(super) fn push(&mut self, event: &RawEvent<'_>, segment: &Segment<'_>, counted: bool) {
+        if !counted && !segment.captured.starts_with(ANSWER) {
             return;
         }
         if self.0.len() == MAX_EARLY {
             self.0.pop_front();
         }
-        self.0.push_back(Early::of(event, bytes, counted));
+        self.0.push_back(Early::of(event, segment, counted));
     }
 
     /// The oldest on a connection that is not older than its request.

@@ -228,8 +228,18 @@ impl RawConnections {
 
     /// Its connection was reset before, or will be in a moment, or nobody knows it.
     fn orphan(&mut self, event: &RawEvent<'_>, segment: Segment<'_>, counted: bool, hear: Hear<'_>) {
+        let line = status_line(segment.captured);
+        let segment = if segment.total_len > segment.captured.len() as u64 {
+            Segment {
+                total_len: line.len() as u64,
+                captured: &line,
+                ..segment
+            }
+        } else {
+            segment
+        };
         if !self.answer_reset(event.sock, Owner::of(event, None), (segment, counted), hear) {
-            self.early.push(event, segment.captured, counted);
+            self.early.push(event, &segment, counted);
         }
     }
 
@@ -326,6 +336,13 @@ const fn count_of(kind: RawKind) -> Count {
         RawKind::Ended => Count::RawEnded,
         RawKind::Orphan => Count::RawOrphan,
     }
+}
+
+/// The answer that begins so, as short as an answer can be: of a connection that is over nothing but the status matters, and the rest of
+/// its line may lie in a part of the call that is not told.
+fn status_line(bytes: &[u8]) -> Vec<u8> {
+    let known = bytes.get(..http1::STATUS_BYTES).unwrap_or(bytes);
+    [known, b"\r\n\r\n"].concat()
 }
 
 /// Whether a transfer begins with a request, as the kernel knows one.
