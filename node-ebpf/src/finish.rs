@@ -69,10 +69,13 @@ fn goes_on(connection: &mut Connection, end: usize) -> bool {
     let len = record.head_len as usize;
     let is_alone = end == len && record.read_bytes as usize == len;
     connection.extra = u8::from(!is_alone);
-    if is_alone || end == 0 || end >= len || connection.expects_body == 1 {
-        return false;
-    }
-    !matches!(http1::begin(word(record, end), len - end), Begin::Other)
+    !is_alone && connection.expects_body == 0 && begins_request(record, end, len)
+}
+
+/// Whether what lies behind a head that ends at `end`, if it does, begins like a request.
+#[inline(always)]
+pub(crate) fn begins_request(record: &RequestRecord, end: usize, len: usize) -> bool {
+    end != 0 && end < len && !matches!(http1::begin(word(record, end), len - end), Begin::Other)
 }
 
 /// Counts the request, and sends it where user space has to see it.
