@@ -25,8 +25,6 @@ pub(crate) struct Terms {
     pub(crate) rollback: &'static str,
     /// Requests per second.
     pub(crate) rate: u32,
-    /// How long a pod of a later release is ready before the next one is replaced.
-    pub(crate) min_ready_seconds: u32,
 }
 
 impl Terms {
@@ -36,7 +34,6 @@ impl Terms {
             objective,
             rollback: "",
             rate: 50,
-            min_ready_seconds: 0,
         }
     }
 }
@@ -52,11 +49,7 @@ impl<'a> Rollout<'a> {
     /// Releases v1, gives it customers, and waits until it is known good.
     pub(crate) async fn begin(bench: &'a Bench, terms: Terms, env: &[(&str, &str)]) -> Result<Self> {
         bench.cluster.apply(&slo(&bench.namespace, terms)).await?;
-        let at_once = Terms {
-            min_ready_seconds: 0,
-            ..terms
-        };
-        apply(bench, at_once, "v1", env).await?;
+        apply(bench, terms, "v1", env, 0).await?;
         install::rolled_out(&bench.cluster, &bench.namespace, "deployment/checkout").await?;
         let rate = format!("-rate={}", terms.rate);
         let arguments = ["-target=checkout:8080", &rate, "-connections=8", "-per-connection=50"];
@@ -73,7 +66,12 @@ impl<'a> Rollout<'a> {
 
     /// Applies a release; returns at once.
     pub(crate) async fn release(&self, name: &str, env: &[(&str, &str)]) -> Result<()> {
-        apply(self.bench, self.terms, name, env).await
+        apply(self.bench, self.terms, name, env, 0).await
+    }
+
+    /// Applies a release that replaces a pod each so many seconds; returns at once.
+    pub(crate) async fn release_slowly(&self, name: &str, env: &[(&str, &str)], min_ready_seconds: u32) -> Result<()> {
+        apply(self.bench, self.terms, name, env, min_ready_seconds).await
     }
 
     /// Waits until all pods are of the template.
@@ -132,10 +130,10 @@ impl<'a> Rollout<'a> {
     }
 }
 
-async fn apply(bench: &Bench, terms: Terms, name: &str, env: &[(&str, &str)]) -> Result<()> {
+async fn apply(bench: &Bench, terms: Terms, name: &str, env: &[(&str, &str)], min_ready_seconds: u32) -> Result<()> {
     let env = [&[("RELEASE", name)], env].concat();
     let manifest = Service {
-        min_ready_seconds: terms.min_ready_seconds,
+        min_ready_seconds,
         env: &env,
         ..Service::new("checkout", 2)
     }

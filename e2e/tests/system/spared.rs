@@ -33,26 +33,29 @@ async fn outages_of_others_cold_starts_probes_and_dead_workers_undo_nothing() ->
 async fn spared(bench: &Bench) -> Result<()> {
     stock(bench, 1).await?;
     let terms = Terms {
-        rollback: "warmup: 30s",
-        min_ready_seconds: 75,
+        rollback: "warmup: 30s, promoteAfter: {duration: 40s}",
         ..Terms::new("99.9")
     };
     let rollout = Rollout::begin(bench, terms, NEEDS_STOCK).await?;
     // The known good release fails: nothing would be better.
     outage(&rollout).await?;
-    // The next one is not ready at first, fails while it is cold, and then serves beside the old one, which needs the same stock.
+    // The next one is not ready at first, and fails while it is cold.
     rollout.release("v2", COLD).await?;
     rollout.steps("ProbationStarted", 1).await?;
     bad_answers(&rollout, 100).await?;
-    rollout.stays("v2", 1500).await?;
+    rollout.steps("Promoted", 1).await?;
+    // The last one serves beside that for a while, and needs the same stock.
+    rollout.release_slowly("v3", NEEDS_STOCK, 75).await?;
+    rollout.steps("ProbationStarted", 2).await?;
+    rollout.stays("v3", 1700).await?;
     both_serve(&rollout).await?;
     outage(&rollout).await?;
     both_serve(&rollout).await?;
-    rollout.stays("v2", 500).await?;
+    rollout.stays("v3", 500).await?;
     if std::env::var_os("SHOALWATCH_CONTEXT").is_none() {
         kill(&bench.cluster, install::SYSTEM, install::NODE_WORKER).await?;
     }
-    rollout.stays("v2", 2000).await?;
+    rollout.stays("v3", 2000).await?;
     nothing_undone(&rollout).await?;
     rollout.end().await
 }
