@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -38,6 +39,8 @@ pub(crate) struct Told {
     /// The row of every taught route's GET.
     pub(crate) rows: BTreeMap<u32, sampling::Row>,
     pub(crate) turns: usize,
+    /// Refuses to be told of policies.
+    pub(crate) refuses: bool,
 }
 
 /// Remembers and repeats.
@@ -121,6 +124,9 @@ impl Kernel for FakeKernel {
     fn decide_by(&mut self, table: &RowTable, routes: &[(u32, RouteRows)]) -> Result<(), ProbeError> {
         let mut told = self.lock();
         told.turns += 1;
+        if told.refuses {
+            return Err(ProbeError::Grace(io::ErrorKind::Unsupported.into()));
+        }
         told.rows = routes
             .iter()
             .map(|(route, rows)| (*route, row_of_get(*rows, table)))

@@ -116,10 +116,11 @@ impl Observer {
     }
 
     /// Has the kernel decide as user space does.
-    pub(in crate::requests) fn follow_duties(&mut self) {
-        if !std::mem::take(&mut self.duties_changed) {
+    pub(in crate::requests) fn follow_duties(&mut self, now: Now) {
+        if !self.duties_changed || now.monotonic_ns < self.refused_until_ns {
             return;
         }
+        self.duties_changed = false;
         let mut table = RowTable::default();
         let of = |(number, route): (u32, &Route)| {
             let rows = rows_of(
@@ -134,8 +135,8 @@ impl Observer {
         if let Err(error) = self.kernel.decide_by(&table, &routes) {
             warn!(%error, "the kernel still decides by the earlier policies");
             self.counters.one(Count::TeachFailed);
-            // With the next look.
             self.duties_changed = true;
+            self.refused_until_ns = now.monotonic_ns + REFUSED_NS;
         }
         self.rows = table;
     }
@@ -176,6 +177,9 @@ impl Observer {
         self.kernel_counts = stats;
     }
 }
+
+/// How long a refused configuration waits until it is offered to the kernel again.
+const REFUSED_NS: u64 = 1_000_000_000;
 
 const UNDECIDED_ROWS: RouteRows = RouteRows {
     rows: [UNDECIDED; Method::NUMBERS + 1],

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{EVERYTHING, cart, node::Node};
-use crate::loader::{Counter, ROUTES_FULL, RouteKey, sampling};
+use crate::{
+    counters::Count,
+    loader::{Counter, ROUTES_FULL, RouteKey, sampling},
+};
 
 const WITH_SLI: &str = "{policies: [{id: shop/all, namespace: shop, probability: 1}], \
                         slis: [{id: s, namespace: shop, workload: checkout, bad: [5xx]}]}";
@@ -95,4 +98,25 @@ fn a_service_with_all_routes_that_it_may_have_is_counted_among_all_others() {
     counted(&node, others, 200, 5);
     let all: u64 = node.counts().values().sum();
     assert_eq!(all, requests as u64 + 5);
+}
+
+#[test]
+fn a_kernel_that_refuses_policies_is_asked_again_once_a_second() {
+    let (mut node, _) = observed(EVERYTHING);
+    node.kernel.lock().refuses = true;
+    node.configure(WITH_SLI);
+    let turns = node.kernel.lock().turns;
+    let refused_at = node.now;
+    for milliseconds in [0, 10, 999] {
+        node.now.monotonic_ns = refused_at.monotonic_ns + milliseconds * 1_000_000;
+        node.observer.follow_duties(node.now);
+    }
+    assert_eq!(node.kernel.lock().turns, turns);
+    node.kernel.lock().refuses = false;
+    node.now.monotonic_ns = refused_at.monotonic_ns + 1_000_000_000;
+    for _ in 0..2 {
+        node.observer.follow_duties(node.now);
+    }
+    assert_eq!(node.kernel.lock().turns, turns + 1);
+    assert_eq!(node.count(Count::TeachFailed), 1);
 }
