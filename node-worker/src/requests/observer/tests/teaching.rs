@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use shoalwatch_pipeline::{loss::Loss, sampler::Limit};
+
 use super::{EVERYTHING, cart, node::Node};
 use crate::{
     counters::Count,
-    loader::{Counter, ROUTES_FULL, RouteKey, sampling},
+    loader::{Counter, ROUTES_FULL, RouteKey, Stat, Stats, sampling},
 };
 
 const WITH_SLI: &str = "{policies: [{id: shop/all, namespace: shop, probability: 1}], \
@@ -71,6 +73,41 @@ fn the_kernel_decides_by_the_configuration_in_force() {
     assert_eq!(threshold(&node), 1 << 55);
     node.configure(WITH_SLI.replace("probability: 1", "probability: 0").as_str());
     assert_eq!(threshold(&node), sampling::NEVER);
+}
+
+#[test]
+fn the_kernel_keeps_a_limit_in_one_place_for_as_long_as_its_policy_is_in_force() {
+    const OTHER: &str = "{id: web/all, namespace: web, probability: 1, limit: {tracesPerSecond: 7, burst: 7}}";
+    let all = |limit: &str| format!("{{id: shop/all, namespace: shop, probability: 1{limit}}}");
+    let limited = all(", limit: {tracesPerSecond: 5, burst: 9}");
+    let (mut node, tgid) = observed(&format!("{{policies: [{limited}]}}"));
+    node.get(tgid, 200);
+    let limits = |node: &Node| node.kernel.lock().limits.values().copied().collect::<Vec<_>>();
+    let limit = Limit {
+        per_second: 5,
+        burst: 9,
+    };
+    for policies in [limited.clone(), format!("{OTHER}, {limited}")] {
+        node.configure(&format!("{{policies: [{policies}]}}"));
+        let limits = limits(&node);
+        assert!(
+            !limits.is_empty() && limits.iter().all(|known| *known == (1, limit)),
+            "{limits:?}"
+        );
+    }
+    node.configure(&format!("{{policies: [{}]}}", all("")));
+    assert_eq!(limits(&node), []);
+}
+
+#[test]
+fn what_the_kernel_dropped_by_a_limit_counts_as_if_user_space_had() {
+    let (mut node, _) = observed(EVERYTHING);
+    for dropped in [3, 8] {
+        node.kernel.lock().stats = Stats::default().with(Stat::DroppedLimit, dropped);
+        node.numbers();
+    }
+    assert_eq!(node.observer.counters.get(Count::SpanRateLimited), 8);
+    assert_eq!(node.lost(Loss::RateLimited), 8);
 }
 
 #[test]
