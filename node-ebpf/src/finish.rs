@@ -314,11 +314,11 @@ fn lets_through(slot: u32, limit: u32, now_ns: u64) -> bool {
     if limit == 0 {
         return true;
     }
-    let (Some(share), Some(bucket)) = (LIMITS.get(slot * MAX_LIMITS + limit), LIMITED.get_ptr_mut(limit)) else {
+    let (Some(pace), Some(bucket)) = (LIMITS.get(slot * MAX_LIMITS + limit), LIMITED.get_ptr_mut(limit)) else {
         return true;
     };
     // SAFETY: the map gave the pointer; it is aligned, this CPU's own, and lives as long as the program runs.
-    unsafe { (*bucket).take(share, now_ns) }
+    unsafe { (*bucket).take(pace, now_ns) }
 }
 
 #[inline(always)]

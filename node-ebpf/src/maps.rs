@@ -8,7 +8,7 @@ use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_DESCRIPTORS,
     DEFAULT_MAX_TASKS, DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey,
     RouteRows, Stat, TASK_SLOTS, Task,
-    limit::{Bucket, MAX_LIMITS, Share},
+    limit::{Bucket, MAX_LIMITS, Pace},
     sampling::Row,
 };
 
@@ -42,9 +42,9 @@ pub(crate) static ROUTE_ROWS: Array<RouteRows> = Array::with_max_entries(2 * MAX
 #[map]
 pub(crate) static ROWS: Array<Row> = Array::with_max_entries(2 * MAX_ROWS, 0);
 
-/// Each CPU's share of the policies' limits; two slots.
+/// The policies' limits; two slots.
 #[map]
-pub(crate) static LIMITS: Array<Share> = Array::with_max_entries(2 * MAX_LIMITS, 0);
+pub(crate) static LIMITS: Array<Pace> = Array::with_max_entries(2 * MAX_LIMITS, 0);
 
 /// What each CPU used of them. Of no slot: a new policy does not begin with a new burst.
 #[map]

@@ -61,7 +61,7 @@ pub mod maps {
     pub const ROUTE_ROWS: &str = "ROUTE_ROWS";
     /// Array: two slots of [`Row`](crate::sampling::Row)s.
     pub const ROWS: &str = "ROWS";
-    /// Array: two slots of [`Share`](crate::limit::Share)s, by [`RouteRows::limit`](crate::RouteRows::limit).
+    /// Array: two slots of [`Pace`](crate::limit::Pace)s, by [`RouteRows::limit`](crate::RouteRows::limit).
     pub const LIMITS: &str = "LIMITS";
     /// Array with one entry: the slot in force, 0 or 1.
     pub const SLOT: &str = "SLOT";

@@ -12,7 +12,7 @@ use aya::{
 };
 use shoalwatch_ebpf_common::{
     Counter, CounterKey, MAX_ROUTES, MAX_ROWS, RouteKey, RouteRows,
-    limit::{MAX_LIMITS, Share},
+    limit::{MAX_LIMITS, Pace},
     maps,
     sampling::Row,
 };
@@ -49,7 +49,7 @@ pub struct Tables {
     routes: HashMap<MapData, RouteKey, u32>,
     route_rows: Array<MapData, RouteRows>,
     rows: Array<MapData, Row>,
-    limits: Array<MapData, Share>,
+    limits: Array<MapData, Pace>,
     slot_in_force: Array<MapData, u32>,
     counters: PerCpuHashMap<MapData, CounterKey, Counter>,
     slot: Slot,
@@ -111,9 +111,9 @@ impl Tables {
         set(&mut self.rows, maps::ROWS, slot as u32 * MAX_ROWS + row, *value)
     }
 
-    /// What each CPU may let through of a limit, from 1 to [`MAX_LIMITS`] − 1, which [`RouteRows::limit`] names.
-    pub fn set_limit(&mut self, slot: Slot, place: u32, share: Share) -> Result<(), ProbeError> {
-        set(&mut self.limits, maps::LIMITS, slot as u32 * MAX_LIMITS + place, share)
+    /// What each CPU may let through by a limit, from 1 to [`MAX_LIMITS`] − 1, which [`RouteRows::limit`] names.
+    pub fn set_limit(&mut self, slot: Slot, place: u32, limit: Pace) -> Result<(), ProbeError> {
+        set(&mut self.limits, maps::LIMITS, slot as u32 * MAX_LIMITS + place, limit)
     }
 
     /// Waits until no program reads the slot that is not in force any more.

@@ -1,10 +1,10 @@
 //! What the event loop wants of the kernel: the loaded probes, or nothing on a node that cannot load them.
 
-use shoalwatch_pipeline::{folding::RowTable, sampler::Limit};
+use shoalwatch_pipeline::folding::RowTable;
 
 use crate::loader::{
     Counter, CounterKey, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RawEvent, RequestEvent, RouteKey,
-    RouteRows, Stat, Stats, Task, limit::Share,
+    RouteRows, Stat, Stats, Task, limit::Pace,
 };
 
 /// See [`Probes`]. Dynamic, so that the same loop runs without probes and, in tests, without a kernel.
@@ -94,7 +94,7 @@ impl Kernel for Probes {
             tables.set_row(slot, place, row)?;
         }
         for (place, limit) in table.limits() {
-            tables.set_limit(slot, *place, share(*limit))?;
+            tables.set_limit(slot, *place, Pace::of(limit.per_second, limit.burst))?;
         }
         for (route, rows) in routes {
             tables.set_route_rows(slot, *route, *rows)?;
@@ -122,13 +122,6 @@ impl Kernel for Probes {
         let missing = |degraded: &Degraded| matches!(degraded, Degraded::Fork(_) | Degraded::Exec(_));
         !self.degraded().iter().any(missing)
     }
-}
-
-/// What one CPU may let through of a limit.
-fn share(limit: Limit) -> Share {
-    // Where they cannot be counted one has it all, and the limit is kept in user space alone.
-    let cpus = aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(u32::MAX));
-    Share::of(limit.per_second, limit.burst, cpus)
 }
 
 /// A node without probes: it sees nothing.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process, thread};
 
 use shoalwatch_node_worker::loader::{
     LoaderOptions, MAX_ROWS, Role, RouteKey, RouteRows, Slot, Stat, Task,
-    limit::Share,
+    limit::Pace,
     sampling::{self, Decision, Row},
 };
 use shoalwatch_protocols::route::shape_hash;
@@ -113,10 +113,10 @@ fn a_full_ring_costs_spans_and_no_count() {
 }
 
 /// Has the taught route kept under a limit, in the slot in force.
-fn limit(scenario: &mut Scenario, share: Share) -> Outcome<()> {
+fn limit(scenario: &mut Scenario, pace: Pace) -> Outcome<()> {
     let tables = scenario.probes.tables();
     let slot = tables.slot();
-    tables.set_limit(slot, 1, share)?;
+    tables.set_limit(slot, 1, pace)?;
     let rows = RouteRows { limit: 1, ..rows(KEEP) };
     Ok(tables.set_route_rows(slot, TAUGHT, rows)?)
 }
@@ -127,7 +127,7 @@ fn a_limit_keeps_a_flood_out_of_the_ring_and_costs_no_count() {
     let mut scenario = taught(&TINY, KEEP).unwrap();
     // Three spans on each CPU, and no more for a day.
     let day_ns = 86_400_000_000_000;
-    let three = Share {
+    let three = Pace {
         token_ns: day_ns,
         burst_ns: 3 * day_ns,
     };
@@ -149,7 +149,7 @@ fn a_limit_turns_with_its_slot() {
     let Some(_turn) = turn(&[]) else { return };
     let mut scenario = taught(&LoaderOptions::default(), KEEP).unwrap();
     // No room for a single token.
-    let nothing = Share {
+    let nothing = Pace {
         token_ns: 1,
         burst_ns: 0,
     };
