@@ -59,7 +59,7 @@ else
 endif
 
 .PHONY: test
-test: lint test-go test-rust test-system ## Everything that CI runs
+test: lint test-go test-rules test-rust test-system ## Everything that CI runs
 
 ##@ Build
 .PHONY: prerequisites
@@ -129,6 +129,11 @@ test-go: ## The chart's tests, the local cluster's and the shop's own
 # The chart's tests read files outside of their module, which Go's cache of results does not look at.
 	@cd e2e/cluster && CGO_ENABLED=0 go test -count=1 ./chart
 	@cd e2e/apps && go vet ./...
+
+.PHONY: test-rules
+test-rules: ## promtool proves the rules for Prometheus: each alert fires and resets when the burn rates say
+	@cd e2e/promtool && CGO_ENABLED=0 GOFLAGS=-tags=remove_all_sd go tool promtool test rules \
+		../../operator/core/tests/rules/golden/*.test.yaml
 
 .PHONY: exact
 exact: prerequisites ## Counts equal the load tool's: RUNS= (20) times REQUESTS= (100000) of each server, three ways (needs root, hours)

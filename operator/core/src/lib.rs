@@ -25,6 +25,7 @@ pub mod policy;
 pub mod release;
 pub mod reports;
 pub mod rollback;
+pub mod rules;
 pub mod slo;
 pub mod spec;
 pub mod stats;

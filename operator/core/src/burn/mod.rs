@@ -13,6 +13,7 @@
 
 mod objective;
 mod tiers;
+mod timing;
 
 pub use objective::{Objective, ObjectiveError};
 pub use tiers::{Alerts, Dropped, MAX_TIERS, Severity, Tier, TierError, TierSpec, default_tiers};
