@@ -147,7 +147,7 @@ fn the_known_good_release_that_served_last_is_returned_to() {
         ledger.return_target(&without, &id("v3")).unwrap_err(),
         NoTarget::NoHistory
     );
-    assert_eq!(ledger.stable_beside(&id("v3"), &third), Some(id("v2")));
+    assert_eq!(ledger.stable_beside(&id("v3"), &third), Some(&id("v2")));
     assert_eq!(ledger.stable_beside(&id("v3"), &without), None);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shoalwatch_core::history::History;
-use shoalwatch_core::judge::{Decision, gather, new_release};
+use shoalwatch_core::judge::{Coverage, find, gather_release};
 use shoalwatch_core::release::{Ledger, RevisionSnapshot, TargetSnapshot};
 use shoalwatch_core::reports::{Difference, Placement};
 use shoalwatch_core::spec::{RollbackRule, SloSpec};
@@ -88,11 +88,13 @@ impl Life {
                 }
             }
             let now = begin.plus(Duration::from_millis(1_100));
-            let evidence = gather(&spec, &history, &ledger, Some(&target), now);
-            if let Decision::Undo(breach) = new_release(&spec, &evidence) {
+            let coverage = Coverage::of_target(&target);
+            let release = gather_release(&spec, &history, &ledger, &target, now);
+            let found = find(&spec, coverage, &release).filter(|found| found.doubt.is_none());
+            if let Some(found) = found {
                 return Some(Undone {
                     at: second + 1,
-                    reason: breach.reason,
+                    reason: found.breach().reason,
                 });
             }
         }

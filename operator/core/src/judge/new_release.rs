@@ -2,48 +2,58 @@
 
 use std::time::Duration;
 
-use super::evidence::{Evidence, ReleaseEvidence};
+use super::evidence::{Coverage, Evidence, ReleaseEvidence};
 use super::span::{Part, STABLE_SERVES, Span, seen, unseen_good};
 use super::verdict::{Breach, Decision, Doubt};
 use crate::release::Role;
 use crate::spec::SloSpec;
-use crate::stats::Bets;
 use crate::time::written;
 use crate::{Counts, Millis};
 
-/// Clause 3.
-const SPREAD_PODS: u32 = 2;
-/// Clause 3.
-const SPREAD_TIME: Duration = Duration::from_secs(2);
+/// A part of time in which a release exceeds the threshold.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'a> {
+    /// Why it is not undone all the same.
+    pub doubt: Option<Doubt>,
+    spec: &'a SloSpec,
+    new: &'a ReleaseEvidence,
+    part: Part<'a>,
+}
 
 /// Whether the current release is to be undone.
 #[must_use]
 pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
-    let Some(new) = evidence
-        .current
-        .as_ref()
-        .filter(|current| current.role == Role::Probation)
-    else {
+    let current = evidence.current.as_ref();
+    let Some(found) = current.and_then(|new| find(spec, evidence.coverage, new)) else {
         return Decision::Nothing;
     };
-    let blind = evidence.coverage.is_blind() || new.coverage.is_blind();
-    if blind || !has_weight(spec, new) {
-        return Decision::Nothing;
+    match found.doubt {
+        None => Decision::Undo(found.breach()),
+        Some(doubt) => Decision::Inconclusive {
+            doubt,
+            message: format!("{}: {}", doubt.sentence(), found.breach().reason),
+        },
     }
-    let bets = Bets::against(spec.bad_threshold());
-    let mut doubted = Decision::Nothing;
+}
+
+/// What speaks against a release: the first finding without doubt, else the first of all. `coverage` is that of all pods.
+#[must_use]
+pub fn find<'a>(spec: &'a SloSpec, coverage: Coverage, new: &'a ReleaseEvidence) -> Option<Finding<'a>> {
+    let blind = coverage.is_blind() || new.coverage.is_blind();
+    if new.role != Role::Probation || blind || !new.has_weight(spec.rule()) {
+        return None;
+    }
     let long = spec.rule().long;
-    for part in new.spans.iter().flat_map(|span| parts(span, long)) {
-        if !part.exceeds(&bets, seen) {
-            continue;
+    let parts = new.spans.iter().flat_map(|span| parts(span, long));
+    let exceeding = parts.filter(|part| part.exceeds(spec.bets(), seen));
+    let mut doubted = None;
+    for part in exceeding {
+        let doubt = doubt(spec, new, part);
+        let found = Finding { doubt, spec, new, part };
+        if doubt.is_none() {
+            return Some(found);
         }
-        let Some(doubt) = doubt(spec, new, &bets, part) else {
-            return Decision::Undo(describe(spec, new, part));
-        };
-        if doubted == Decision::Nothing {
-            let message = format!("{}: {}", doubt.sentence(), describe(spec, new, part).reason);
-            doubted = Decision::Inconclusive { doubt, message };
-        }
+        doubted = doubted.or(Some(found));
     }
     doubted
 }
@@ -73,16 +83,10 @@ fn parts(span: &Span, long: Duration) -> impl Iterator<Item = Part<'_>> {
     span.halves(long).chain(span.alone())
 }
 
-/// Clauses 2 and 3.
-fn has_weight(spec: &SloSpec, new: &ReleaseEvidence) -> bool {
-    let spread = new.totals.bad_pods() >= SPREAD_PODS || new.bad_span() >= SPREAD_TIME;
-    new.judged.bad >= spec.rule().min_bad_events && spread
-}
-
 /// Clauses 4 to 6, of a part of time in which the release exceeds the threshold.
-fn doubt(spec: &SloSpec, new: &ReleaseEvidence, bets: &Bets, part: Part<'_>) -> Option<Doubt> {
+fn doubt(spec: &SloSpec, new: &ReleaseEvidence, part: Part<'_>) -> Option<Doubt> {
     let total = unseen_good(new.coverage);
-    if !part.exceeds(bets, total) {
+    if !part.exceeds(spec.bets(), total) {
         return Some(if new.coverage.is_full() {
             Doubt::LostRequests
         } else {
@@ -98,26 +102,31 @@ fn doubt(spec: &SloSpec, new: &ReleaseEvidence, bets: &Bets, part: Part<'_>) -> 
     (!part.is_worse(total)).then_some(Doubt::NotWorseThanStable)
 }
 
-fn describe(spec: &SloSpec, new: &ReleaseEvidence, part: Part<'_>) -> Breach {
-    let (counts, threshold) = (part.new_counts(), spec.bad_threshold());
-    let bound = part.bound(threshold, unseen_good(new.coverage));
-    let relation = if bound > threshold { '>' } else { '≤' };
-    let pods = new.totals.bad_pods();
-    let stable = part.stable_counts().bad_ratio();
-    let stable = stable.map_or_else(String::new, |ratio| format!("; stable {}", percent(ratio)));
-    let reason = format!(
-        "{} bad of {} in {} on {pods} pod{}{stable}; bound {} {relation} {}",
-        counts.bad,
-        counts.total(),
-        written(part.length()),
-        if pods == 1 { "" } else { "s" },
-        percent(bound),
-        percent(threshold),
-    );
-    Breach {
-        from: new.release.clone(),
-        reason,
-        first_bad_at: new.totals.first_bad_at,
+impl Finding<'_> {
+    /// With its numbers.
+    #[must_use]
+    pub fn breach(&self) -> Breach {
+        let Self { spec, new, part, .. } = *self;
+        let (counts, threshold) = (part.new_counts(), spec.bad_threshold());
+        let bound = part.bound(threshold, unseen_good(new.coverage));
+        let relation = if bound > threshold { '>' } else { '≤' };
+        let pods = new.totals.bad_pods();
+        let stable = part.stable_counts().bad_ratio();
+        let stable = stable.map_or_else(String::new, |ratio| format!("; stable {}", percent(ratio)));
+        let reason = format!(
+            "{} bad of {} in {} on {pods} pod{}{stable}; bound {} {relation} {}",
+            counts.bad,
+            counts.total(),
+            written(part.length()),
+            if pods == 1 { "" } else { "s" },
+            percent(bound),
+            percent(threshold),
+        );
+        Breach {
+            from: new.release.clone(),
+            reason,
+            first_bad_at: new.totals.first_bad_at,
+        }
     }
 }
 

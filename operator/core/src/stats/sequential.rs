@@ -50,6 +50,8 @@ pub const UNIT_MOST: f64 = 64.0;
 const LN_UNIT_MOST: f64 = 4.158_883_083_359_672;
 /// A product is taken to its logarithm before it leaves what a float holds.
 const PRODUCT: (f64, f64) = (1e-200, 1e200);
+/// More than what rounding adds up to over the units of a day.
+const ROUNDING: f64 = 1e-6;
 /// The alternatives that are bet on, as exponents of the threshold.
 const ALTERNATIVES: [f64; 5] = [0.875, 0.75, 0.5, 0.25, 0.031_25];
 /// {r, ln r}.
@@ -62,6 +64,25 @@ pub struct Bets {
     stakes: [f64; ALTERNATIVES.len()],
     /// The factor of a unit without a bad answer.
     calm: [f64; ALTERNATIVES.len()],
+    /// Its logarithm.
+    ln_calm: [f64; ALTERNATIVES.len()],
+}
+
+/// What is left of units at a glance: enough to say what they cannot prove.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Glance {
+    units: f64,
+    failing: f64,
+    shares: f64,
+}
+
+impl Glance {
+    /// Takes in the bad share of a unit.
+    pub fn add(&mut self, share: f64) {
+        self.units += 1.0;
+        self.failing += if share > 0.0 { 1.0 } else { 0.0 };
+        self.shares += share;
+    }
 }
 
 impl Bets {
@@ -79,11 +100,41 @@ impl Bets {
                 0.0
             }
         });
+        let calm = stakes.map(|stake| 1.0 - stake * threshold);
         Self {
             threshold,
             stakes,
-            calm: stakes.map(|stake| 1.0 - stake * threshold),
+            calm,
+            ln_calm: calm.map(f64::ln),
         }
+    }
+
+    /// What [`Bets::evidence`] of these units cannot exceed; never below 0.
+    ///
+    /// Of `n` units `k` have a bad answer, their shares sum to `s`. The logarithm is concave, and so is the lesser of it and a
+    /// constant, so a bet's capital is at most `k min(ln(1 + λ (s/k − θ)), ln 64) + (n − k) ln(1 − λθ)` (Jensen), and the mean of the
+    /// capitals at most the greatest.
+    #[must_use]
+    pub fn at_most(&self, glance: &Glance) -> f64 {
+        let Glance { units, failing, shares } = *glance;
+        if failing <= 0.0 || shares - units * self.threshold <= -ROUNDING {
+            return 0.0;
+        }
+        // Cheaper than logarithms, and often enough.
+        if failing <= 2.0 {
+            return failing * LN_UNIT_MOST + ROUNDING;
+        }
+        let surplus = shares / failing - self.threshold;
+        let bets = self.stakes.iter().zip(&self.ln_calm);
+        let most = bets.map(|(stake, ln_calm)| {
+            let calm = if units > failing {
+                (units - failing) * ln_calm
+            } else {
+                0.0
+            };
+            failing * (stake * surplus).ln_1p().min(LN_UNIT_MOST) + calm
+        });
+        most.fold(0.0, f64::max) + ROUNDING
     }
 
     /// How strongly the bad shares of units speak for more than the threshold, in nats; never below 0.

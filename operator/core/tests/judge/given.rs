@@ -204,7 +204,7 @@ pub(crate) fn release(role: Role, counts: Counts) -> ReleaseEvidence {
         short: counts,
         trial: counts,
         judged: counts,
-        totals: History::default().totals_of([]),
+        totals: History::default().of([]).totals(),
         spans: Vec::new(),
         beside_stable: false,
         stable: Counts::default(),
