@@ -1,5 +1,6 @@
 //! Some revisions of a history, read as one: those of a release.
 
+use std::collections::vec_deque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -52,21 +53,29 @@ impl<'a> Group<'a> {
     }
 
     /// The buckets of the width in which a window of `reach` is answered, as they lie; `None` of more than one revision.
-    pub(crate) fn alone(&self, reach: Duration) -> Option<Shares<'a>> {
+    pub(crate) fn alone(&self, reach: Duration) -> Option<Alone<'a>> {
         match self.0.as_slice() {
-            [] => Some(Shares(None)),
-            [only] => Some(Shares(only.series.level(reach))),
+            [] => Some(Alone(None)),
+            [only] => Some(Alone(only.series.level(reach))),
             _ => None,
         }
     }
 }
 
-/// The bad shares of one revision's buckets, or of none.
-pub(crate) struct Shares<'a>(Option<&'a Level>);
+/// The buckets of one revision, or of none.
+pub(crate) struct Alone<'a>(Option<&'a Level>);
 
-impl Shares<'_> {
-    /// Of each bucket of these indices in which anything was judged, oldest first.
-    pub(crate) fn each(&self, indices: Range<u32>, mut each: impl FnMut(f64)) {
+impl<'a> Alone<'a> {
+    /// The buckets of these indices, oldest first.
+    pub(crate) fn moments(&self, indices: Range<u32>) -> impl Iterator<Item = Moment> + use<'a> {
+        let buckets = self
+            .0
+            .map_or_else(vec_deque::Iter::default, |level| level.range(indices));
+        buckets.map(|bucket| bucket.moment())
+    }
+
+    /// The bad share of each bucket of these indices in which anything was judged, oldest first.
+    pub(crate) fn shares(&self, indices: Range<u32>, mut each: impl FnMut(f64)) {
         if let Some(level) = self.0 {
             level
                 .range(indices)

@@ -95,10 +95,8 @@ impl Level {
 
     /// From the bucket of `since` on, without the one of `now`.
     pub(super) fn moments(&self, since: Millis, now: Millis) -> impl Iterator<Item = Moment> {
-        self.range(self.index(since)..self.index(now)).map(|bucket| Moment {
-            index: bucket.index,
-            counts: bucket.counts(),
-        })
+        self.range(self.index(since)..self.index(now))
+            .map(|bucket| bucket.moment())
     }
 
     /// The sum over the last `window`, its oldest bucket whole.
@@ -171,11 +169,14 @@ impl Bucket {
         self.incomplete = add(self.incomplete, counts.incomplete);
     }
 
-    fn counts(self) -> Counts {
-        Counts {
-            good: self.good.into(),
-            bad: self.bad.into(),
-            incomplete: self.incomplete.into(),
+    pub(super) fn moment(self) -> Moment {
+        Moment {
+            index: self.index,
+            counts: Counts {
+                good: self.good.into(),
+                bad: self.bad.into(),
+                incomplete: self.incomplete.into(),
+            },
         }
     }
 }

@@ -60,6 +60,6 @@ mod span;
 mod verdict;
 
 pub use evidence::{Coverage, Evidence, ReleaseEvidence, gather, gather_release};
-pub use new_release::{Finding, find, may_promote, new_release};
+pub use new_release::{Finding, findings, may_promote, new_release};
 pub use span::{Frame, Span, Unit};
 pub use verdict::{AlertState, Breach, Decision, Doubt, Phase, PhaseReason, Verdict, WindowBurn, judge};

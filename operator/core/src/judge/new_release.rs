@@ -10,11 +10,9 @@ use crate::spec::SloSpec;
 use crate::time::written;
 use crate::{Counts, Millis};
 
-/// A part of time in which a release exceeds the threshold.
+/// A part of time in which a release may exceed the threshold.
 #[derive(Clone, Copy, Debug)]
 pub struct Finding<'a> {
-    /// Why it is not undone all the same.
-    pub doubt: Option<Doubt>,
     spec: &'a SloSpec,
     new: &'a ReleaseEvidence,
     part: Part<'a>,
@@ -23,39 +21,32 @@ pub struct Finding<'a> {
 /// Whether the current release is to be undone.
 #[must_use]
 pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
-    let current = evidence.current.as_ref();
-    let Some(found) = current.and_then(|new| find(spec, evidence.coverage, new)) else {
+    let Some(new) = &evidence.current else {
         return Decision::Nothing;
     };
-    match found.doubt {
-        None => Decision::Undo(found.breach()),
-        Some(doubt) => Decision::Inconclusive {
-            doubt,
-            message: format!("{}: {}", doubt.sentence(), found.breach().reason),
-        },
+    if let Some(sure) = findings(spec, evidence.coverage, new).find(|finding| finding.doubts().next().is_none()) {
+        return Decision::Undo(sure.breach());
     }
+    let doubted = findings(spec, evidence.coverage, new).find(Finding::exceeds);
+    let doubted = doubted.and_then(|finding| Some((finding, finding.doubts().next()?)));
+    doubted.map_or(Decision::Nothing, |(finding, doubt)| Decision::Inconclusive {
+        doubt,
+        message: format!("{}: {}", doubt.sentence(), finding.breach().reason),
+    })
 }
 
-/// What speaks against a release: the first finding without doubt, else the first of all. `coverage` is that of all pods.
-#[must_use]
-pub fn find<'a>(spec: &'a SloSpec, coverage: Coverage, new: &'a ReleaseEvidence) -> Option<Finding<'a>> {
+/// Clauses 2 and 3: where a release may be found bad, if it may be. It is to be undone if there is no doubt about one of these.
+/// `coverage` is that of all pods.
+pub fn findings<'a>(
+    spec: &'a SloSpec,
+    coverage: Coverage,
+    new: &'a ReleaseEvidence,
+) -> impl Iterator<Item = Finding<'a>> {
     let blind = coverage.is_blind() || new.coverage.is_blind();
-    if new.role != Role::Probation || blind || !new.has_weight(spec.rule()) {
-        return None;
-    }
-    let long = spec.rule().long;
-    let parts = new.spans.iter().flat_map(|span| parts(span, long));
-    let exceeding = parts.filter(|part| part.exceeds(spec.bets(), seen));
-    let mut doubted = None;
-    for part in exceeding {
-        let doubt = doubt(spec, new, part);
-        let found = Finding { doubt, spec, new, part };
-        if doubt.is_none() {
-            return Some(found);
-        }
-        doubted = doubted.or(Some(found));
-    }
-    doubted
+    let judged = new.role == Role::Probation && !blind && new.has_weight(spec.rule());
+    let spans = if judged { new.spans.as_slice() } else { &[] };
+    let parts = spans.iter().flat_map(|span| parts(span, spec.rule().long));
+    parts.map(|part| Finding { spec, new, part })
 }
 
 /// Whether the current release has earned to be returned to. The caller makes sure that no verdict speaks against it.
@@ -83,26 +74,42 @@ fn parts(span: &Span, long: Duration) -> impl Iterator<Item = Part<'_>> {
     span.halves(long).chain(span.alone())
 }
 
-/// Clauses 4 to 6, of a part of time in which the release exceeds the threshold.
-fn doubt(spec: &SloSpec, new: &ReleaseEvidence, part: Part<'_>) -> Option<Doubt> {
-    let total = unseen_good(new.coverage);
-    if !part.exceeds(spec.bets(), total) {
-        return Some(if new.coverage.is_full() {
+impl Finding<'_> {
+    /// Clause 1, of what was seen.
+    fn exceeds(&self) -> bool {
+        self.part.exceeds(self.spec.bets(), seen)
+    }
+
+    /// Clauses 4 to 6: why the release is not undone for this. Clause 4 holds only where clause 1 does.
+    pub fn doubts(&self) -> impl Iterator<Item = Doubt> {
+        let clauses = [Self::unseen, Self::stable_fails, Self::not_worse];
+        clauses.into_iter().filter_map(|clause| clause(self))
+    }
+
+    fn unseen(&self) -> Option<Doubt> {
+        let holds = self.part.exceeds(self.spec.bets(), unseen_good(self.new.coverage));
+        let full = self.new.coverage.is_full();
+        (!holds).then_some(if full {
             Doubt::LostRequests
         } else {
             Doubt::MissingWorkers
-        });
+        })
     }
-    if !new.beside_stable && part.stable_counts().total() < STABLE_SERVES {
-        return None;
-    }
-    if part.stable_fails(spec.bad_threshold()) {
-        return Some(Doubt::StableFailsToo);
-    }
-    (!part.is_worse(total)).then_some(Doubt::NotWorseThanStable)
-}
 
-impl Finding<'_> {
+    fn stable_fails(&self) -> Option<Doubt> {
+        let fails = self.is_compared() && self.part.stable_fails(self.spec.bad_threshold());
+        fails.then_some(Doubt::StableFailsToo)
+    }
+
+    fn not_worse(&self) -> Option<Doubt> {
+        let excused = self.is_compared() && !self.part.is_worse(unseen_good(self.new.coverage));
+        excused.then_some(Doubt::NotWorseThanStable)
+    }
+
+    fn is_compared(&self) -> bool {
+        self.new.beside_stable || self.part.stable_counts().total() >= STABLE_SERVES
+    }
+
     /// With its numbers.
     #[must_use]
     pub fn breach(&self) -> Breach {

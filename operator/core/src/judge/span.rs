@@ -76,7 +76,9 @@ impl Frame {
         (0..=most).map(move |halved| self.from(self.end - (length >> halved)))
     }
 
-    fn length(self) -> Duration {
+    /// How long it is.
+    #[must_use]
+    pub fn length(self) -> Duration {
         self.width * (self.end - self.begin)
     }
 
@@ -122,9 +124,11 @@ impl Span {
 impl Part<'_> {
     /// Whether the new release exceeds the threshold of `bets`, its requests of a unit counted by `total`.
     pub(super) fn exceeds(&self, bets: &Bets, total: impl Fn(Counts) -> f64 + Copy) -> bool {
-        let served = self.units.iter().filter(|unit| unit.new.total() > 0);
-        let shares = served.map(|unit| (float(unit.new.bad) / total(unit.new)).min(1.0));
-        bets.evidence(shares) > BREACH_EVIDENCE + self.frame.price()
+        let mut shares = Vec::with_capacity(self.units.len());
+        for unit in self.units.iter().filter(|unit| unit.new.total() > 0) {
+            shares.push((float(unit.new.bad) / total(unit.new)).min(1.0));
+        }
+        bets.exceed(BREACH_EVIDENCE + self.frame.price(), &shares)
     }
 
     /// The lower bound of its bad ratio: the greatest threshold that it exceeds. `threshold` is where to begin.
@@ -214,16 +218,22 @@ impl Spans<'_> {
     fn span(&self, reach: Duration, since: Millis) -> Span {
         let frame = self.frame(reach, since);
         let first = History::index(frame.width, self.from);
-        let read = |group: &Group<'_>| group.moments(reach, since, self.now);
-        let (new, stable) = (read(self.new), read(self.stable));
-        let mut units = Vec::with_capacity(new.len().max(stable.len()));
-        join(&new, &stable, |at, new, stable| {
+        let mut units = Vec::with_capacity(usize::try_from(frame.end - frame.begin).unwrap_or(0));
+        let add = |at, new, stable| {
             units.push(Unit {
                 at: at - first,
                 new,
                 stable,
             });
-        });
+        };
+        let indices = first + frame.begin..first + frame.end;
+        match (self.new.alone(reach), self.stable.alone(reach)) {
+            (Some(new), Some(stable)) => join(new.moments(indices.clone()), stable.moments(indices), add),
+            _ => {
+                let read = |group: &Group<'_>| group.moments(reach, since, self.now).into_iter();
+                join(read(self.new), read(self.stable), add);
+            }
+        }
         Span { frame, units }
     }
 
@@ -241,7 +251,7 @@ impl Spans<'_> {
         let mut glance = Glance::default();
         let mut seen_from = frame.end;
         let mut may_exceed = |part: Frame| {
-            new.each(indices(part.begin, seen_from), |share| glance.add(share));
+            new.shares(indices(part.begin, seen_from), |share| glance.add(share));
             seen_from = part.begin;
             part.may_exceed(self.spec.bets(), &glance)
         };
@@ -252,14 +262,31 @@ impl Spans<'_> {
     }
 }
 
-/// Both lists in one order of time.
-fn join(new: &[Moment], stable: &[Moment], mut each: impl FnMut(u32, Counts, Counts)) {
-    let (mut new, mut stable) = (new.iter().peekable(), stable.iter().peekable());
-    while let Some(at) = new.peek().into_iter().chain(stable.peek()).map(|next| next.index).min() {
-        let counts = |next: Option<&Moment>| next.map_or_else(Counts::default, |next| next.counts);
-        let own = counts(new.next_if(|next| next.index == at));
-        let others = counts(stable.next_if(|next| next.index == at));
-        each(at, own, others);
+/// Both in one order of time.
+fn join(
+    mut new: impl Iterator<Item = Moment>,
+    mut stable: impl Iterator<Item = Moment>,
+    mut each: impl FnMut(u32, Counts, Counts),
+) {
+    let (mut own, mut other) = (new.next(), stable.next());
+    loop {
+        let at = match (own, other) {
+            (Some(own), Some(other)) => own.index.min(other.index),
+            (Some(only), None) | (None, Some(only)) => only.index,
+            (None, None) => return,
+        };
+        each(at, take(&mut own, &mut new, at), take(&mut other, &mut stable, at));
+    }
+}
+
+/// The counts of `next` if it is at this place; then the next one is.
+fn take(next: &mut Option<Moment>, rest: &mut impl Iterator<Item = Moment>, at: u32) -> Counts {
+    match *next {
+        Some(moment) if moment.index == at => {
+            *next = rest.next();
+            moment.counts
+        }
+        _ => Counts::default(),
     }
 }
 
