@@ -139,7 +139,7 @@ impl SloState {
                 .ledger
                 .get(&each.release)
                 .and_then(|release| release.first_ready_at),
-            bad_ratio: history.window_of([&each.revision], spec.rule().long, now).bad_ratio(),
+            bad_ratio: history.of([&each.revision]).window(spec.rule().long, now).bad_ratio(),
         };
         shown.iter().map(status).collect()
     }
@@ -181,7 +181,7 @@ fn restart_returned(history: &mut History, target: Option<&TargetSnapshot>, chan
     for change in changes {
         if let (Change::Returned(release), Some(target)) = (change, target) {
             for revision in Ledger::revisions(target, release) {
-                history.restart(&revision);
+                history.restart(revision);
             }
         }
     }

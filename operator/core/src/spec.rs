@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::burn::{Alerts, Objective, TierError, TierSpec};
+use crate::stats::Bets;
 use crate::time::written;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -155,6 +156,7 @@ pub struct SloSpec {
     window: Duration,
     alerts: Alerts,
     rule: RollbackRule,
+    bets: Bets,
 }
 
 impl SloSpec {
@@ -179,6 +181,7 @@ impl SloSpec {
             objective,
             window,
             alerts,
+            bets: Bets::against(rule.bad_threshold(objective)),
             rule,
         })
     }
@@ -216,7 +219,12 @@ impl SloSpec {
     /// The bad ratio beyond which a release is bad: `min(burn × (1 − objective), maxBadRatio)`.
     #[must_use]
     pub fn bad_threshold(&self) -> f64 {
-        (self.rule.burn * self.objective.error_budget()).min(self.rule.max_bad_ratio)
+        self.rule.bad_threshold(self.objective)
+    }
+
+    /// Bets against [`SloSpec::bad_threshold`].
+    pub(crate) fn bets(&self) -> &Bets {
+        &self.bets
     }
 
     /// The shortest alert window (5 m without tiers): no request in it is `NoData`, a loss in it is never good.
@@ -236,6 +244,10 @@ impl RollbackRule {
     #[must_use]
     pub fn verification(&self) -> Duration {
         self.verify_within.max(self.short * 2)
+    }
+
+    fn bad_threshold(&self, objective: Objective) -> f64 {
+        (self.burn * objective.error_budget()).min(self.max_bad_ratio)
     }
 
     fn check(&self) -> Result<(), SpecError> {

@@ -18,6 +18,7 @@
 //! (1.19 million requests a second for a whole hour) and saturates beyond.
 
 mod codec;
+mod group;
 mod level;
 mod revision;
 
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use codec::CodecError;
+pub use group::Group;
 use level::Level;
 pub use level::Moment;
 pub use revision::Totals;
@@ -90,11 +92,11 @@ impl History {
         self.aggregate.add(difference.counts, finest, at, now);
         if !self.revisions.contains_key(&difference.revision) {
             self.make_room();
+            self.revisions.insert(difference.revision.clone(), Kept::new());
         }
-        let kept = self
-            .revisions
-            .entry(difference.revision.clone())
-            .or_insert_with(Kept::new);
+        let Some(kept) = self.revisions.get_mut(&difference.revision) else {
+            return;
+        };
         kept.series.add(difference.counts, finest, at, now);
         kept.totals.add(difference, at);
     }
@@ -105,49 +107,13 @@ impl History {
         self.aggregate.sum(window, now)
     }
 
-    /// The sum over some revisions in the last `window`.
+    /// Some revisions, read as one.
     #[must_use]
-    pub fn window_of<'a>(
-        &self,
-        revisions: impl IntoIterator<Item = &'a Revision>,
-        window: Duration,
-        now: Millis,
-    ) -> Counts {
+    pub fn of<'a>(&self, revisions: impl IntoIterator<Item = &'a Revision>) -> Group<'_> {
         let kept = revisions
             .into_iter()
             .filter_map(|revision| self.revisions.get(revision));
-        kept.map(|kept| kept.series.sum(window, now)).sum()
-    }
-
-    /// The non-empty buckets of some revisions, oldest first, of the width in which a window of `reach` is answered: those that
-    /// begin in the bucket of `since` or later, and end before `now`. The one that is still open shows only a part of itself.
-    #[must_use]
-    pub fn moments_of<'a>(
-        &self,
-        revisions: impl IntoIterator<Item = &'a Revision>,
-        reach: Duration,
-        since: Millis,
-        now: Millis,
-    ) -> Vec<Moment> {
-        let kept = revisions
-            .into_iter()
-            .filter_map(|revision| self.revisions.get(revision));
-        let mut levels = kept.filter_map(|kept| kept.series.level(reach));
-        let mut moments: Vec<Moment> = levels
-            .next()
-            .map_or_else(Vec::new, |level| level.moments(since, now).collect());
-        for level in levels {
-            moments.extend(level.moments(since, now));
-            moments.sort_by_key(|moment| moment.index);
-            moments.dedup_by(|later, kept| {
-                let same = later.index == kept.index;
-                if same {
-                    kept.counts += later.counts;
-                }
-                same
-            });
-        }
-        moments
+        Group(kept.collect())
     }
 
     /// The width of the buckets in which a window of `reach` is answered.
@@ -161,15 +127,6 @@ impl History {
     #[must_use]
     pub fn index(width: Duration, at: Millis) -> u32 {
         level::index(width, at)
-    }
-
-    /// What is known of some revisions since their first request.
-    #[must_use]
-    pub fn totals_of<'a>(&self, revisions: impl IntoIterator<Item = &'a Revision>) -> Totals {
-        let kept = revisions
-            .into_iter()
-            .filter_map(|revision| self.revisions.get(revision));
-        kept.fold(Totals::default(), |sum, kept| sum.merged(&kept.totals))
     }
 
     /// Begins a revision's totals anew: a release that comes back is judged by what it does now. Windows stay.

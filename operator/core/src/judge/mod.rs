@@ -59,7 +59,7 @@ mod new_release;
 mod span;
 mod verdict;
 
-pub use evidence::{Coverage, Evidence, ReleaseEvidence, gather};
-pub use new_release::{may_promote, new_release};
-pub use span::{Span, Unit};
+pub use evidence::{Coverage, Evidence, ReleaseEvidence, gather, gather_release};
+pub use new_release::{Finding, findings, may_promote, new_release};
+pub use span::{Frame, Span, Unit};
 pub use verdict::{AlertState, Breach, Decision, Doubt, Phase, PhaseReason, Verdict, WindowBurn, judge};
