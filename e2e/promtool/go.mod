@@ -1,5 +1,5 @@
 // promtool, for `make test-rules`. Built with the tag remove_all_sd: without the service discoveries of a dozen clouds, of which
-// it needs none to test rules, nor their modules. (`go mod tidy` does not know tags: `go get -tool` with the tag, instead.)
+// it needs none to test rules, nor their modules. (`go mod tidy` does not know tags: GOFLAGS=-tags=remove_all_sd go get -tool.)
 module shoalwatch.dev/e2e/promtool
 
 go 1.26.7
