@@ -175,6 +175,18 @@ pub(crate) fn between(least: TimeSpan, most: TimeSpan, example: &str) -> Rule {
     .message(format!("write a duration from {least} to {most}, such as {example}").as_str())
 }
 
+/// A duration field must be one of some.
+pub(crate) fn one_of(spans: &[TimeSpan]) -> Rule {
+    let list = |write: &dyn Fn(&TimeSpan) -> String| spans.iter().map(write).collect::<Vec<_>>().join(", ");
+    Rule::new(format!(
+        "!({}) || {} in [{}]",
+        TimeSpan::RULE,
+        cel_millis("self"),
+        list(&|span| span.as_millis().to_string())
+    ))
+    .message(format!("write one of {}", list(&TimeSpan::to_string)).as_str())
+}
+
 /// Milliseconds of a well-formed duration. CEL reads Go's durations, which have no days, so these are cut off and
 /// multiplied. `split` would say it plainer, but the API server cannot bound its cost; the added zeros stand in for a part
 /// that is missing.

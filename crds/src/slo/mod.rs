@@ -13,7 +13,7 @@ use crate::schema;
 use crate::values::{DurationString, ObjectiveString, TimeSpan};
 
 pub use alerts::{AlertTier, Severity, default_alerts};
-pub use indicator::{HttpIndicator, Indicator};
+pub use indicator::{HttpIndicator, Indicator, LatencyIndicator};
 pub use rollback::{AlsoOn, PromoteAfter, Rollback, RollbackMode, RollbackWindows};
 pub use status::{
     Budget, Burn, Coverage, DryRunOutcome, DryRunRelease, DryRunReport, FiringAlert, Phase, Revision, RevisionRole,

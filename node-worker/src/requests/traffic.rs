@@ -271,7 +271,7 @@ impl Traffic {
         for row in &service.rows {
             let counted = self
                 .slis
-                .record_many(*row, service.pod, &more.route.template, status, more.counter.count());
+                .record_many(*row, service.pod, &more.route.template, status, &more.counter.buckets);
             if matches!(counted, Counted::Good | Counted::Bad) {
                 self.counted_ns = now.monotonic_ns;
             }

@@ -51,6 +51,7 @@ fn sli(id: &str) -> SliSpec {
         workload: "checkout".to_owned(),
         container: String::new(),
         bad: BTreeSet::from([HttpStatus::Class(5)]),
+        slower_than: None,
         routes: BTreeSet::new(),
         report_interval: Duration::from_secs(10),
     }

@@ -210,6 +210,7 @@ impl Canonical for SliSpec {
             workload,
             container,
             bad,
+            slower_than,
             routes,
             report_interval,
         } = self;
@@ -218,6 +219,7 @@ impl Canonical for SliSpec {
         workload.write(out);
         container.write(out);
         bad.write(out);
+        slower_than.write(out);
         routes.write(out);
         report_interval.write(out);
     }

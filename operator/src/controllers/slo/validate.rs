@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shoalwatch_core::burn::{Objective, Severity, TierSpec};
-use shoalwatch_core::policy::SliSpec;
+use shoalwatch_core::policy::{HttpStatus, SliSpec};
 use shoalwatch_core::spec::{self, Mode, PromoteAfter, RollbackRule};
 use shoalwatch_core::{SliId, burn};
 use shoalwatch_crds::SloSpec;
-use shoalwatch_crds::slo::{self, AlertTier, HttpIndicator, Rollback, RollbackMode, default_alerts};
+use shoalwatch_crds::slo::{
+    self, AlertTier, HttpIndicator, Indicator, LatencyIndicator, Rollback, RollbackMode, default_alerts,
+};
 use shoalwatch_crds::values::DurationString;
 
 use crate::controllers::invalid::{Invalid, at_most, read};
@@ -29,7 +31,14 @@ pub(super) struct Valid {
     pub(super) target: Name,
     /// The indicator in short.
     pub(super) indicator: Option<String>,
-    bad: BTreeSet<shoalwatch_core::policy::HttpStatus>,
+    measured: Measured,
+}
+
+/// What nodes measure.
+#[derive(Clone, Debug, PartialEq)]
+struct Measured {
+    bad: BTreeSet<HttpStatus>,
+    slower_than: Option<Duration>,
     routes: BTreeSet<String>,
     container: String,
 }
@@ -37,13 +46,20 @@ pub(super) struct Valid {
 impl Valid {
     /// What nodes measure for it.
     pub(super) fn sli(&self, id: &SliId, report_interval: Duration) -> SliSpec {
+        let Measured {
+            bad,
+            slower_than,
+            routes,
+            container,
+        } = self.measured.clone();
         SliSpec {
             id: id.clone(),
             namespace: self.target.namespace.clone(),
             workload: self.target.name.clone(),
-            container: self.container.clone(),
-            bad: self.bad.clone(),
-            routes: self.routes.clone(),
+            container,
+            bad,
+            slower_than,
+            routes,
             report_interval,
         }
     }
@@ -51,10 +67,7 @@ impl Valid {
 
 /// The SLO as it can be measured and judged.
 pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
-    let http = spec.indicator.http.as_ref().ok_or_else(|| Invalid::Union {
-        path: "spec.indicator".to_owned(),
-        wanted: "name exactly one indicator: http, which may be {}",
-    })?;
+    let measured = measured(&spec.indicator)?;
     let window = span("spec.window.rolling", &spec.window.rolling)?;
     let tiers = tiers(&spec.alerts)?;
     let judged = spec::SloSpec::new(
@@ -64,7 +77,6 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
         tiers.as_deref(),
         rule(&spec.rollback)?,
     )?;
-    at_most("spec.indicator.http.routes", http.routes.len(), MAX_ROUTES)?;
     Ok(Valid {
         spec: judged,
         target: Name {
@@ -72,9 +84,46 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
             name: spec.target_ref.name.clone(),
         },
         indicator: spec.indicator.summary(),
-        bad: bad(http)?,
-        routes: http.routes.iter().cloned().collect(),
-        container: http.container.clone().unwrap_or_default(),
+        measured,
+    })
+}
+
+fn measured(indicator: &Indicator) -> Result<Measured, Invalid> {
+    match (&indicator.http, &indicator.latency) {
+        (Some(http), None) => Ok(Measured {
+            bad: bad(http)?,
+            slower_than: None,
+            routes: routes("spec.indicator.http.routes", &http.routes)?,
+            container: http.container.clone().unwrap_or_default(),
+        }),
+        (None, Some(latency)) => Ok(Measured {
+            bad: BTreeSet::new(),
+            slower_than: Some(threshold(latency)?),
+            routes: routes("spec.indicator.latency.routes", &latency.routes)?,
+            container: latency.container.clone().unwrap_or_default(),
+        }),
+        _ => Err(Invalid::Union {
+            path: "spec.indicator".to_owned(),
+            wanted: "name exactly one indicator: http, which may be {}, or latency",
+        }),
+    }
+}
+
+fn routes(path: &'static str, written: &[String]) -> Result<BTreeSet<String>, Invalid> {
+    at_most(path, written.len(), MAX_ROUTES)?;
+    Ok(written.iter().cloned().collect())
+}
+
+fn threshold(latency: &LatencyIndicator) -> Result<Duration, Invalid> {
+    const PATH: &str = "spec.indicator.latency.threshold";
+    let threshold = read(PATH, &latency.threshold)?;
+    if LatencyIndicator::THRESHOLDS.contains(&threshold) {
+        return Ok(threshold.as_duration());
+    }
+    let bounds = LatencyIndicator::THRESHOLDS.map(|bound| bound.to_string());
+    Err(Invalid::Value {
+        path: PATH.to_owned(),
+        problem: format!("{threshold} is between two bounds: write one of {}", bounds.join(", ")),
     })
 }
 
@@ -144,7 +193,7 @@ fn also_on(failure: slo::AlsoOn) -> spec::AlsoOn {
     }
 }
 
-fn bad(http: &HttpIndicator) -> Result<BTreeSet<shoalwatch_core::policy::HttpStatus>, Invalid> {
+fn bad(http: &HttpIndicator) -> Result<BTreeSet<HttpStatus>, Invalid> {
     at_most("spec.indicator.http.bad", http.bad.len(), MAX_STATUSES)?;
     if http.bad.is_empty() {
         return Err(Invalid::Value {
