@@ -75,7 +75,10 @@ async fn answer(State(store): State<Arc<Store>>, request: Request<Body>) -> Resp
     let query = request.uri().query().unwrap_or_default().to_owned();
     let parameter = |name: &str| {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+        pairs
+            .into_iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.to_owned())
     };
     let method = request.method().clone();
     if method == Method::GET && target.place.1.is_empty() {
@@ -85,13 +88,20 @@ async fn answer(State(store): State<Arc<Store>>, request: Request<Body>) -> Resp
             return watched(store, target.resource, number("resourceVersion").unwrap_or_default());
         }
         store.note("list", &target.resource);
-        let (from, limit) = (number("continue").unwrap_or_default(), number("limit").unwrap_or(u64::MAX));
+        let (from, limit) = (
+            number("continue").unwrap_or_default(),
+            number("limit").unwrap_or(u64::MAX),
+        );
         return listed(&store, &target, from as usize, limit as usize);
     }
     let body = to_bytes(request.into_body(), BODY).await.unwrap_or_default();
     // What is applied travels as YAML, of which JSON is a part.
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let resource = if target.status { format!("{}/status", target.resource) } else { target.resource.clone() };
+    let resource = if target.status {
+        format!("{}/status", target.resource)
+    } else {
+        target.resource.clone()
+    };
     store.note(&method.as_str().to_lowercase(), &resource);
     match method {
         Method::GET => found(store.get(&target.resource, &target.place)),
@@ -138,19 +148,28 @@ fn listed(store: &Store, target: &Target, from: usize, limit: usize) -> Response
 /// Lines for as long as the client reads.
 fn watched(store: Arc<Store>, resource: String, from: u64) -> Response<Body> {
     let news = store.news.subscribe();
-    let lines = stream::unfold((store, resource, from, news), |(store, resource, from, mut news)| async move {
-        loop {
-            news.borrow_and_update();
-            let (lines, newest) = store.since(&resource, from);
-            if !lines.is_empty() {
-                let whole = Bytes::from(lines.concat());
-                return Some((Ok::<_, std::convert::Infallible>(whole), (store, resource, newest, news)));
+    let lines = stream::unfold(
+        (store, resource, from, news),
+        |(store, resource, from, mut news)| async move {
+            loop {
+                news.borrow_and_update();
+                let (lines, newest) = store.since(&resource, from);
+                if !lines.is_empty() {
+                    let whole = Bytes::from(lines.concat());
+                    return Some((
+                        Ok::<_, std::convert::Infallible>(whole),
+                        (store, resource, newest, news),
+                    ));
+                }
+                news.changed().await.ok()?;
             }
-            news.changed().await.ok()?;
-        }
-    });
+        },
+    );
     let mut response = Response::new(Body::from_stream(lines));
-    response.headers_mut().insert("content-type", "application/json".parse().unwrap_or_else(|_| unreachable!()));
+    response.headers_mut().insert(
+        "content-type",
+        "application/json".parse().unwrap_or_else(|_| unreachable!()),
+    );
     response
 }
 
@@ -161,7 +180,10 @@ fn found(object: Option<Value>) -> Response<Body> {
 fn created(store: &Store, target: &Target, mut body: Value) -> Response<Body> {
     match target.resource.as_str() {
         "tokenreviews" => {
-            let node = body["spec"]["token"].as_str().and_then(|token| token.strip_prefix("token-of-")).map(str::to_owned);
+            let node = body["spec"]["token"]
+                .as_str()
+                .and_then(|token| token.strip_prefix("token-of-"))
+                .map(str::to_owned);
             body["status"] = json!({"authenticated": node.is_some(), "audiences": [TOKEN_AUDIENCE], "user": {
                 "username": format!("system:serviceaccount:{HOME}:shoalwatch-node-worker"),
                 "extra": {"authentication.kubernetes.io/node-name": [node]}}});
@@ -193,7 +215,9 @@ fn replaced(store: &Store, target: &Target, body: Value) -> Response<Body> {
 
 fn applied(store: &Store, target: &Target, mut body: Value) -> Response<Body> {
     if target.status {
-        return found(store.change(&target.resource, &target.place, |object| object["status"] = body["status"].take()));
+        return found(store.change(&target.resource, &target.place, |object| {
+            object["status"] = body["status"].take()
+        }));
     }
     if target.resource == "events" {
         return told(200, &body);

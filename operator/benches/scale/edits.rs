@@ -22,21 +22,17 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Between two edits: longer than pushes are gathered for.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// From the write to the ACK of 99 % and of all workers concerned: the worst of all rounds.
-#[derive(Clone, Copy, Default)]
+/// From the write to the ACK, in seconds.
+#[derive(Default)]
 pub(crate) struct Told {
-    pub(crate) most: Duration,
-    pub(crate) all: Duration,
+    /// Of 99 % of the workers concerned, in each round.
+    pub(crate) rounds: Vec<f64>,
+    /// Of all of them, in the slowest round.
+    pub(crate) all: f64,
     /// Workers concerned by one edit, on average.
     pub(crate) concerned: f64,
     /// Pushes of one edit, on average.
     pub(crate) pushes: f64,
-}
-
-impl Told {
-    pub(crate) fn seconds(&self) -> (f64, f64) {
-        (self.most.as_secs_f64(), self.all.as_secs_f64())
-    }
 }
 
 /// Edits of the policy that is everybody's default.
@@ -55,7 +51,15 @@ pub(crate) async fn in_one_namespace(cluster: &Cluster) -> Outcome<Told> {
     for round in 0..ROUNDS {
         let number = round * cluster.size.namespaces / ROUNDS;
         let concerned = nodes_of(number, cluster.size);
-        edit(cluster, objects::namespace(number), "policy-0", round, &concerned, &mut told).await?;
+        edit(
+            cluster,
+            objects::namespace(number),
+            "policy-0",
+            round,
+            &concerned,
+            &mut told,
+        )
+        .await?;
     }
     Ok(told)
 }
@@ -68,11 +72,17 @@ pub(crate) async fn arrivals(cluster: &Cluster) -> Outcome<Told> {
         let taken = nodes_of(number, cluster.size);
         let strange = (0..cluster.size.workers).find(|node| !taken.contains(node));
         let Some(strange) = strange else { return Ok(told) };
-        let workload = Workload { namespace: number, number: 0 };
+        let workload = Workload {
+            namespace: number,
+            number: 0,
+        };
         let id = format!("{}/policy-0", objects::namespace(number));
         let before = cluster.fleet.pushes.load(Relaxed);
         cluster.fleet.expect(id, probability(round));
-        cluster.api.store.put("pods", workload.pod(objects::REPLICAS + round, strange));
+        cluster
+            .api
+            .store
+            .put("pods", workload.pod(objects::REPLICAS + round, strange));
         wait(cluster, &BTreeSet::from([strange]), before, &mut told).await?;
     }
     Ok(told)
@@ -117,14 +127,18 @@ async fn wait(cluster: &Cluster, concerned: &BTreeSet<usize>, before: u64, told:
         }
         if Instant::now() > deadline {
             let missing = concerned.iter().filter(|node| !seen.contains_key(node)).count();
-            return Err(format!("{missing} of {} workers were not told within {PATIENCE:?}", concerned.len()).into());
+            return Err(format!(
+                "{missing} of {} workers were not told within {PATIENCE:?}",
+                concerned.len()
+            )
+            .into());
         }
         sleep(Duration::from_millis(5)).await;
     };
     times.sort_unstable();
     let most = times.get((times.len() * 99).div_ceil(100).saturating_sub(1)).copied();
-    told.most = told.most.max(most.unwrap_or_default());
-    told.all = told.all.max(times.last().copied().unwrap_or_default());
+    told.rounds.push(most.unwrap_or_default().as_secs_f64());
+    told.all = told.all.max(times.last().copied().unwrap_or_default().as_secs_f64());
     sleep(PAUSE).await;
     told.concerned += concerned.len() as f64 / ROUNDS as f64;
     told.pushes += (cluster.fleet.pushes.load(Relaxed) - before) as f64 / ROUNDS as f64;

@@ -114,7 +114,8 @@ impl Workload {
         });
         template["apiVersion"] = json!("v1");
         template["kind"] = json!("Pod");
-        template["status"] = json!({"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]});
+        template["status"] =
+            json!({"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]});
         template
     }
 
@@ -134,7 +135,11 @@ impl Workload {
 
 /// A policy: of the first half of the Deployments each policy of a namespace takes one.
 pub(crate) fn policy(of: usize, number: usize) -> Value {
-    policy_of(&namespace(of), &format!("policy-{number}"), &json!({"matchLabels": {"app": format!("app-{number}")}}))
+    policy_of(
+        &namespace(of),
+        &format!("policy-{number}"),
+        &json!({"matchLabels": {"app": format!("app-{number}")}}),
+    )
 }
 
 /// What holds where no other policy does.

@@ -80,7 +80,10 @@ impl Operator {
     pub(crate) fn memory(&self) -> Outcome<(f64, f64)> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let field = |name: &str| -> Outcome<f64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such field")?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .ok_or("no such field")?;
             Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)
         };
         Ok((field("VmRSS:")?, field("VmHWM:")?))
@@ -127,7 +130,10 @@ fn addresses(log: &mpsc::Receiver<String>) -> Outcome<(SocketAddr, SocketAddr)> 
     let (mut admin, mut workers) = (None, None);
     let mut seen = Vec::new();
     while let Ok(line) = log.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        let address = line.split("\"address\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        let address = line
+            .split("\"address\":\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
         let address = address.and_then(|address| address.parse().ok());
         if line.contains("admin port open") {
             admin = address;

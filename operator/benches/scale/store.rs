@@ -89,7 +89,10 @@ impl Store {
     pub(crate) fn list(&self, resource: &str, namespace: &str, from: usize, limit: usize) -> Page {
         let kinds = self.kinds();
         let objects = kinds.get(resource).map(|objects| &objects.by_name);
-        let found = objects.into_iter().flatten().filter(|((own, _), _)| namespace.is_empty() || own == namespace);
+        let found = objects
+            .into_iter()
+            .flatten()
+            .filter(|((own, _), _)| namespace.is_empty() || own == namespace);
         let mut rest = found.skip(from);
         let items: Vec<Value> = rest.by_ref().take(limit).map(|(_, object)| object.clone()).collect();
         let next = rest.next().is_some().then_some(from + items.len());

@@ -63,7 +63,10 @@ impl Fleet {
 
     /// Who has acknowledged it, and after how long.
     pub(crate) fn seen(&self) -> BTreeMap<usize, Duration> {
-        self.awaited().as_ref().map(|awaited| awaited.seen.clone()).unwrap_or_default()
+        self.awaited()
+            .as_ref()
+            .map(|awaited| awaited.seen.clone())
+            .unwrap_or_default()
     }
 
     fn awaited(&self) -> MutexGuard<'_, Option<Awaited>> {
@@ -72,7 +75,8 @@ impl Fleet {
 
     fn acknowledged(&self, node: usize, config: &NodeConfig) {
         self.pushes.fetch_add(1, Relaxed);
-        self.entries.fetch_add((config.policies.len() + config.slis.len()) as u64, Relaxed);
+        self.entries
+            .fetch_add((config.policies.len() + config.slis.len()) as u64, Relaxed);
         let mut awaited = self.awaited();
         let Some(awaited) = awaited.as_mut() else { return };
         let wanted = awaited.probability;
@@ -118,7 +122,9 @@ impl Worker {
         let (outbox, messages) = mpsc::channel(16);
         let mut request = Request::new(ReceiverStream::new(messages));
         let node = objects::node(self.node);
-        request.metadata_mut().insert("authorization", format!("Bearer token-of-{node}").parse()?);
+        request
+            .metadata_mut()
+            .insert("authorization", format!("Bearer token-of-{node}").parse()?);
         let hello = Hello {
             node_name: node,
             worker_version: "0.1.0".to_owned(),
@@ -195,5 +201,8 @@ impl Worker {
 
 async fn say(outbox: &mpsc::Sender<WorkerMessage>, message: Say) -> Outcome<()> {
     let message = WorkerMessage { message: Some(message) };
-    outbox.send(message).await.map_err(|_closed| "the stream is closed".into())
+    outbox
+        .send(message)
+        .await
+        .map_err(|_closed| "the stream is closed".into())
 }
