@@ -150,6 +150,10 @@ kernels: ## The kernel tier on Debian's kernels 5.10 to 7.2, emulated (about 20 
 bench: prerequisites ## Measure what the worker costs a node, beside the goals (needs root, 2 minutes)
 	@cargo bench --profile dev -p shoalwatch-node-worker --bench node
 
+.PHONY: bench-scale
+bench-scale: ## Measure what the operator costs a cluster of 10, 100 and 1,000 nodes, beside the goals (15 minutes; SCALE="workers:namespaces …")
+	@SCALE="$(SCALE)" cargo bench --profile dev -p shoalwatch-operator --bench scale
+
 .PHONY: simulate
 simulate: ## Live through 10,000 good and 10,000 bad releases: the README's tables (SEED= 1, RELEASES= 10000)
 	@cargo run --quiet -p shoalwatch-core --example simulate -- $(SEED) $(RELEASES)

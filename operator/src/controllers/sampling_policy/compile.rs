@@ -5,11 +5,11 @@ use std::time::Duration;
 use shoalwatch_core::policy::{self, HttpStatus, NodePlan, PlannedPolicy, SliSpec};
 use shoalwatch_node_api::config;
 
-/// One configuration for every node.
+/// The configuration of a node.
 pub(crate) fn node_config(plan: &NodePlan) -> config::NodeConfig {
     config::NodeConfig {
-        policies: plan.policies.iter().map(sampling_policy).collect(),
-        slis: plan.slis.iter().map(sli).collect(),
+        policies: plan.policies.iter().map(|planned| sampling_policy(planned)).collect(),
+        slis: plan.slis.iter().map(|spec| sli(spec)).collect(),
         host_services: Vec::new(),
     }
 }

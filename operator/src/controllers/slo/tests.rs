@@ -4,3 +4,4 @@ mod memory;
 mod reading;
 mod rollouts;
 mod shop;
+mod turns;
