@@ -176,7 +176,9 @@ proptest! {
     ) {
         let bets = Bets::against(threshold);
         let mut glance = Glance::default();
-        shares.iter().for_each(|share| glance.add(*share));
+        for share in &shares {
+            glance.add(*share);
+        }
         prop_assert!(bets.evidence(shares.into_iter()) <= bets.at_most(&glance));
     }
 

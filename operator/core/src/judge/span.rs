@@ -227,12 +227,11 @@ impl Spans<'_> {
             });
         };
         let indices = first + frame.begin..first + frame.end;
-        match (self.new.alone(reach), self.stable.alone(reach)) {
-            (Some(new), Some(stable)) => join(new.moments(indices.clone()), stable.moments(indices), add),
-            _ => {
-                let read = |group: &Group<'_>| group.moments(reach, since, self.now).into_iter();
-                join(read(self.new), read(self.stable), add);
-            }
+        if let (Some(new), Some(stable)) = (self.new.alone(reach), self.stable.alone(reach)) {
+            join(new.moments(indices.clone()), stable.moments(indices), add);
+        } else {
+            let read = |group: &Group<'_>| group.moments(reach, since, self.now).into_iter();
+            join(read(self.new), read(self.stable), add);
         }
         Span { frame, units }
     }

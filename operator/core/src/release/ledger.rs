@@ -152,7 +152,6 @@ impl Ledger {
     }
 
     /// Names of `target`'s revisions of a release.
-    #[must_use]
     pub fn revisions<'a>(
         target: &'a TargetSnapshot,
         release: &ReleaseId,

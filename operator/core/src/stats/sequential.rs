@@ -113,7 +113,9 @@ impl Bets {
     #[must_use]
     pub fn exceed(&self, need: f64, shares: &[f64]) -> bool {
         let mut glance = Glance::default();
-        shares.iter().for_each(|share| glance.add(*share));
+        for share in shares {
+            glance.add(*share);
+        }
         self.at_most(&glance) > need && self.won(shares.iter().copied()) > need
     }
 
@@ -189,7 +191,7 @@ impl Default for Capital {
 
 impl Capital {
     fn multiply(&mut self, factors: [f64; ALTERNATIVES.len()]) {
-        let out = |rest: f64| (rest < PRODUCT.0) | (rest > PRODUCT.1);
+        let out = |rest: f64| rest < PRODUCT.0 || rest > PRODUCT.1;
         let mut any_out = false;
         for (rest, factor) in self.rest.iter_mut().zip(factors) {
             *rest *= factor;

@@ -190,6 +190,11 @@ fn the_warm_up_begins_with_the_first_request_and_is_rounded_up_to_ten_seconds() 
     let story = Story::new()
         .rule(|rule| rule.warmup = Duration::from_secs(11))
         .serves(25, 0, 7);
+    // In full, even where nothing can be bad.
+    let story = Story {
+        restarted: true,
+        ..story
+    };
     let current = story.evidence().current.unwrap();
     assert_eq!(current.judged_from, Some(NOW.minus(Duration::from_secs(10))));
     assert_eq!(current.judged, Counts::new(0, 70));

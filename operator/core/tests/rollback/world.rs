@@ -122,15 +122,15 @@ impl World {
 
     /// Somebody applies a release.
     pub(crate) fn apply(&mut self, release: &str, writer: &str) {
-        self.change(release.into(), writer);
+        self.change(&release.into(), writer);
     }
 
-    fn change(&mut self, release: ReleaseId, writer: &str) {
-        if self.target.release != release || self.target.revisions.is_empty() {
+    fn change(&mut self, release: &ReleaseId, writer: &str) {
+        if self.target.release != *release || self.target.revisions.is_empty() {
             self.target.release = release.clone();
             self.target.writer = Some(writer.to_owned());
             self.target.never = false;
-            if !self.target.revisions.iter().any(|each| each.release == release) {
+            if !self.target.revisions.iter().any(|each| each.release == *release) {
                 let name = format!("{release}-rs");
                 self.target.revisions.push(RevisionSnapshot {
                     ready_pods: 0,
@@ -312,7 +312,7 @@ impl World {
     fn land(&mut self, patch: Patch) {
         let to = patch.record.to.clone();
         self.target.rollback = Some(patch.record.clone());
-        self.change(to, "shoalwatch");
+        self.change(&to, "shoalwatch");
         self.applied.push(Applied { at: self.now, patch });
     }
 
