@@ -190,7 +190,7 @@ fn the_hash_does_not_change_between_builds() {
     let hash = plan(&[labelled("shop", "a", &[("app", "x")])], &[sli("one")])
         .version
         .hash;
-    assert_eq!(hash, "cbe146852d013fb0cfe89b94a01b3f0b727d9f1e566e1af087b658a15fc7cb3c");
+    assert_eq!(hash, "dc17dd367fb3e4ce015c8c5e3558b607f4a12e3ec368ba5b6878f5e662696238");
 }
 
 /// Hashes of `base` and of each of its variants, made by `plan`.
@@ -268,6 +268,8 @@ fn every_member_of_an_indicator_changes_the_hash() {
         |sli| sli.container = "app".to_owned(),
         |sli| sli.bad = BTreeSet::from([HttpStatus::Code(503)]),
         |sli| sli.bad = BTreeSet::from([HttpStatus::Aborted]),
+        |sli| sli.slower_than = Some(Duration::ZERO),
+        |sli| sli.slower_than = Some(Duration::from_millis(250)),
         |sli| sli.routes = BTreeSet::from(["/a".to_owned()]),
         |sli| sli.report_interval = Duration::from_secs(1),
     ];
