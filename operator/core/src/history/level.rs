@@ -51,6 +51,11 @@ impl Level {
         index(self.width, at)
     }
 
+    /// The first moment of a bucket.
+    pub(super) fn begin(&self, bucket: &Bucket) -> Millis {
+        Millis(0).plus(self.width * bucket.index)
+    }
+
     /// Adds counts that happened `at`; what is older than the level reaches, seen from its newest bucket, is not for it.
     pub(super) fn add(&mut self, counts: Counts, at: Millis, now: Millis) {
         self.drop_future(now);
@@ -134,7 +139,7 @@ impl Bucket {
         self.incomplete = add(self.incomplete, counts.incomplete);
     }
 
-    fn counts(self) -> Counts {
+    pub(super) fn counts(self) -> Counts {
         Counts {
             good: self.good.into(),
             bad: self.bad.into(),
