@@ -47,6 +47,18 @@ pub(crate) fn route(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Schema of the name of a time zone. Whether there is one of that name the operator knows.
+pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 64,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$')",
+            "message": "write the name of a time zone, such as Europe/Berlin",
+        }],
+    })
+}
+
 /// Schema of a label selector, bounded: a node holds every selector in memory.
 pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

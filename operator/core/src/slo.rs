@@ -75,6 +75,7 @@ impl SloState {
         let ledger_before = self.ledger.clone();
         let mut changes = found.map_or_else(Vec::new, |found| self.ledger.observe(found, spec.rule().probation, now));
         restart_returned(history, found, &changes);
+        history.keep_for(spec.window(), now);
         let evidence = gather(spec, history, &self.ledger, found, now);
         let verdict = judge(spec, &evidence, now);
         let seen = Seen {

@@ -251,7 +251,7 @@ fn the_hash_does_not_change_between_builds() {
     let hash = plan(&[labelled("shop", "a", &[("app", "x")])], &[sli("one")])
         .version
         .hash;
-    assert_eq!(hash, "cd796d62c8f2a6ae711a59f5fd473e307fb0ce6e1f9c6dfe769f62d8c2953b39");
+    assert_eq!(hash, "065c8112f4239eab5c1ecc05b3187b61defebd53056e2112606dd4422bf8b696");
 }
 
 /// Hashes of `base` and of each of its variants, made by `plan`.
@@ -329,6 +329,8 @@ fn every_member_of_an_indicator_changes_the_hash() {
         |sli| sli.container = "app".to_owned(),
         |sli| sli.bad = BTreeSet::from([HttpStatus::Code(503)]),
         |sli| sli.bad = BTreeSet::from([HttpStatus::Aborted]),
+        |sli| sli.slower_than = Some(Duration::ZERO),
+        |sli| sli.slower_than = Some(Duration::from_millis(250)),
         |sli| sli.routes = BTreeSet::from(["/a".to_owned()]),
         |sli| sli.report_interval = Duration::from_secs(1),
     ];

@@ -117,6 +117,7 @@ mod tests {
             workload: "checkout".to_owned(),
             container: None,
             bad: Vec::new(),
+            slower_than_ns: 0,
             routes: Vec::new(),
             report_interval_ms: 1_000,
         };

@@ -286,9 +286,8 @@ fn scope(tenants: &BTreeMap<Tenant, Presence>) -> Scope {
 }
 
 fn is_forbidden(error: &watcher::Error) -> bool {
-    let cause = match error {
-        watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause) => cause,
-        _ => return false,
+    let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else {
+        return false;
     };
     matches!(cause, kube::Error::Api(status) if status.code == 403)
 }

@@ -130,8 +130,9 @@ impl Judge {
             ..spec.rule().clone()
         };
         let rule = without.map_or_else(|| spec.rule().clone(), |clause| clause.taken_out_of(spec.rule()));
-        let with =
-            |rule| SloSpec::new(spec.name(), spec.objective(), spec.window(), Some(&[]), rule).expect("a valid SLO");
+        let with = |rule| {
+            SloSpec::new(spec.name(), spec.objective(), spec.window().clone(), Some(&[]), rule).expect("a valid SLO")
+        };
         let spec = with(rule);
         Self {
             halves: if without == Some(Clause::LaterHalves) {

@@ -61,6 +61,11 @@ impl Level {
         newest.filter(within).unwrap_or_else(|| index(self.width, at))
     }
 
+    /// The first moment of a bucket.
+    pub(super) fn begin(&self, bucket: &Bucket) -> Millis {
+        Millis(0).plus(self.width * bucket.index)
+    }
+
     /// Adds counts that happened `at`; what is older than the level reaches, seen from its newest bucket, is not for it.
     pub(super) fn add(&mut self, counts: Counts, at: Millis, now: Millis) {
         self.drop_future(now);
@@ -172,11 +177,15 @@ impl Bucket {
     pub(super) fn moment(self) -> Moment {
         Moment {
             index: self.index,
-            counts: Counts {
-                good: self.good.into(),
-                bad: self.bad.into(),
-                incomplete: self.incomplete.into(),
-            },
+            counts: self.counts(),
+        }
+    }
+
+    pub(super) fn counts(self) -> Counts {
+        Counts {
+            good: self.good.into(),
+            bad: self.bad.into(),
+            incomplete: self.incomplete.into(),
         }
     }
 }

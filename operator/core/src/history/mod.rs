@@ -15,9 +15,11 @@
 //!
 //! **Memory.** A non-empty bucket is 16 bytes: at most 68 KiB for the aggregate, 33 KiB for a revision, 8 revisions: 330 KiB
 //! for an SLO that never rests and never stops releasing; nothing for idle time. A bucket holds up to 2³² − 1 of each count
-//! (1.19 million requests a second for a whole hour) and saturates beyond.
+//! (1.19 million requests a second for a whole hour) and saturates beyond. Where the budget is a calendar period's, each local
+//! day of the last year is kept too, 12 KiB, so that a period begins when it does in its time zone.
 
 mod codec;
+mod days;
 mod group;
 mod level;
 mod revision;
@@ -26,12 +28,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use codec::CodecError;
+use days::Days;
 pub use group::Group;
 use level::Level;
 pub use level::Moment;
 pub use revision::Totals;
 
+use crate::calendar::{Calendar, Zone};
 use crate::reports::{Difference, Placement};
+use crate::spec::Window;
 use crate::{Counts, Millis, Revision};
 
 /// Most revisions of one SLO; the one that has been silent longest makes room.
@@ -53,6 +58,8 @@ const LONGEST: (Duration, u32) = (Duration::from_hours(1), 2_208);
 pub struct History {
     aggregate: Series,
     revisions: BTreeMap<Revision, Kept>,
+    /// Only for a calendar.
+    days: Option<Days>,
     /// The oldest count ever recorded.
     since: Option<Millis>,
     evicted: u64,
@@ -74,6 +81,7 @@ impl Default for History {
         Self {
             aggregate: Series::aggregate(),
             revisions: BTreeMap::new(),
+            days: None,
             since: None,
             evicted: 0,
         }
@@ -90,6 +98,9 @@ impl History {
         };
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.aggregate.add(difference.counts, finest, at, now);
+        if let Some(days) = &mut self.days {
+            days.add(difference.counts, at);
+        }
         if !self.revisions.contains_key(&difference.revision) {
             self.make_room();
             self.revisions.insert(difference.revision.clone(), Kept::new());
@@ -105,6 +116,47 @@ impl History {
     #[must_use]
     pub fn window(&self, window: Duration, now: Millis) -> Counts {
         self.aggregate.sum(window, now)
+    }
+
+    /// Keeps what this kind of window is summed from. Under another time zone the days are made anew from the hours.
+    pub fn keep_for(&mut self, window: &Window, now: Millis) {
+        let Window::Calendar(Calendar { zone, .. }) = window else {
+            self.days = None;
+            return;
+        };
+        if self.days.as_ref().is_none_or(|days| days.zone != *zone) {
+            self.days = Some(self.days_of(zone, now));
+        }
+    }
+
+    fn days_of(&self, zone: &Zone, now: Millis) -> Days {
+        match self.aggregate.levels.last() {
+            Some(hours) => Days::from_level(zone.clone(), self.since, hours, now),
+            None => Days::new(zone.clone(), self.since),
+        }
+    }
+
+    /// The sum over all revisions in the window of a budget. A calendar's needs [`History::keep_for`] before.
+    #[must_use]
+    pub fn over(&self, window: &Window, now: Millis) -> Counts {
+        match window {
+            Window::Rolling(span) => self.window(*span, now),
+            Window::Calendar(calendar) => {
+                let first = calendar.period(now).first;
+                self.days
+                    .as_ref()
+                    .map_or_else(Counts::default, |days| days.sum(first, now))
+            }
+        }
+    }
+
+    /// From when on nothing is missing for the window of a budget; `None` before the first count.
+    #[must_use]
+    pub fn known_since(&self, window: &Window) -> Option<Millis> {
+        match (window, &self.days) {
+            (Window::Calendar(_), Some(days)) => days.since,
+            _ => self.since,
+        }
     }
 
     /// Some revisions, read as one.

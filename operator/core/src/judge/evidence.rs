@@ -64,6 +64,8 @@ pub struct Evidence {
     pub windows: Vec<(Duration, Counts)>,
     /// Over [`SloSpec::window`].
     pub period: Counts,
+    /// [`Window::passed`](crate::spec::Window::passed) of it.
+    pub period_passed: f64,
     /// Over [`SloSpec::data_window`].
     pub recent: Counts,
     /// When the oldest count happened.
@@ -91,14 +93,16 @@ pub fn gather(
         .collect();
     spans.sort_unstable();
     spans.dedup();
+    let history_since = history.known_since(spec.window());
     Evidence {
         windows: spans
             .into_iter()
             .map(|window| (window, history.window(window, now)))
             .collect(),
-        period: history.window(spec.window(), now),
+        period: history.over(spec.window(), now),
+        period_passed: spec.window().passed(history_since, now),
         recent: history.window(spec.data_window(), now),
-        history_since: history.since(),
+        history_since,
         coverage: target.map(Coverage::of_target).unwrap_or_default(),
         current: target.map(|target| gather_release(spec, history, ledger, target, now)),
     }

@@ -193,6 +193,7 @@ pub(crate) fn evidence(current: ReleaseEvidence) -> Evidence {
     Evidence {
         windows: Vec::new(),
         period: seen,
+        period_passed: 1.0,
         recent: seen,
         history_since: Some(NOW.minus(DAY)),
         coverage: Coverage { reporting: 6, ready: 6 },

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shoalwatch_core::burn::{Objective, Severity, TierSpec};
+use shoalwatch_core::calendar::{Calendar, Unit, Zone};
 use shoalwatch_core::policy::{HttpStatus, SliSpec};
 use shoalwatch_core::spec::{self, Mode, PromoteAfter, RollbackRule};
 use shoalwatch_core::{SliId, burn};
@@ -68,7 +69,7 @@ impl Valid {
 /// The SLO as it can be measured and judged.
 pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
     let measured = measured(&spec.indicator)?;
-    let window = span("spec.window.rolling", &spec.window.rolling)?;
+    let window = window(&spec.window)?;
     let tiers = tiers(&spec.alerts)?;
     let judged = spec::SloSpec::new(
         name.to_string(),
@@ -125,6 +126,37 @@ fn threshold(latency: &LatencyIndicator) -> Result<Duration, Invalid> {
         path: PATH.to_owned(),
         problem: format!("{threshold} is between two bounds: write one of {}", bounds.join(", ")),
     })
+}
+
+fn window(window: &slo::Window) -> Result<spec::Window, Invalid> {
+    match (&window.rolling, &window.calendar) {
+        (Some(rolling), None) => Ok(span("spec.window.rolling", rolling)?.into()),
+        (None, Some(written)) => {
+            let zone = Zone::named(&written.time_zone).ok_or_else(|| Invalid::Value {
+                path: "spec.window.calendar.timeZone".to_owned(),
+                problem: format!(
+                    "{:?} is no time zone of the IANA database: write one such as Europe/Berlin",
+                    written.time_zone
+                ),
+            })?;
+            let unit = unit(written.unit);
+            Ok(spec::Window::Calendar(Calendar { unit, zone }))
+        }
+        _ => Err(Invalid::Union {
+            path: "spec.window".to_owned(),
+            wanted: "name exactly one window: rolling or calendar",
+        }),
+    }
+}
+
+fn unit(unit: slo::CalendarUnit) -> Unit {
+    match unit {
+        slo::CalendarUnit::Day => Unit::Day,
+        slo::CalendarUnit::Week => Unit::Week,
+        slo::CalendarUnit::Month => Unit::Month,
+        slo::CalendarUnit::Quarter => Unit::Quarter,
+        slo::CalendarUnit::Year => Unit::Year,
+    }
 }
 
 fn objective(spec: &SloSpec) -> Result<Objective, Invalid> {

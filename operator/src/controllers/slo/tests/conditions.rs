@@ -140,8 +140,27 @@ fn a_release_that_became_slow_is_undone_as_one_that_fails() {
     shop.ready("shop:2", 2);
     shop.traffic(20, &[("shop:1", 25, 0), ("shop:2", 20, 10)]);
     assert_eq!(shop.patches.len(), 1);
+    shop.plan();
     let status = &shop.slos.known[&name("checkout")].status;
     assert_eq!(status.indicator.as_deref(), Some("latency 250ms"));
+}
+
+#[test]
+fn a_budget_of_a_calendar_month_is_named_by_it() {
+    let window = json!({"calendar": {"unit": "Month", "timeZone": "Europe/Berlin"}});
+    let mut shop = Shop::open(json!({"window": window}));
+    shop.traffic(10, &[("shop:1", 50, 0)]);
+    let (status, reason, message) = shop.condition("checkout", "BudgetHistory");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Growing"));
+    assert!(
+        message.ends_with("the window is the month in Europe/Berlin"),
+        "{message}"
+    );
+    let status = &shop.slos.known[&name("checkout")].status;
+    assert_eq!(
+        status.budget.as_ref().map(|budget| budget.remaining.as_str()),
+        Some("100%")
+    );
 }
 
 #[test]
@@ -208,6 +227,12 @@ fn what_the_schema_cannot_refuse_is_refused_here() {
             json!({"window": {"rolling": "5m"}}),
             "InvalidWindow",
             "spec.window.rolling",
+        ),
+        (json!({"window": {}}), "InvalidUnion", "spec.window"),
+        (
+            json!({"window": {"calendar": {"unit": "Month", "timeZone": "Mars/Olympus"}}}),
+            "InvalidValue",
+            "spec.window.calendar.timeZone",
         ),
         (
             json!({"rollback": {"windows": {"short": "2m", "long": "1m"}}}),
