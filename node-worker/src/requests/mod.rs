@@ -224,9 +224,11 @@ impl Runner {
     fn run(mut self) {
         loop {
             thread::park_timeout(TICK);
-            // The records that wait were made under the configuration that is in force until now.
+            // What came while the ring was looked into waits for the next look: an answer knows all that happened before it was
+            // asked for. And the records that wait were made under the configuration that is in force until now.
+            let commands = self.commands.len();
             self.tick();
-            let stopped = self.obey();
+            let stopped = self.obey(commands);
             if let Some(stopped) = stopped {
                 self.finish();
                 // Nobody waits any more: there is nobody to tell.
@@ -284,8 +286,11 @@ impl Runner {
     }
 
     /// Returns whom to tell when the loop has to stop.
-    fn obey(&mut self) -> Option<oneshot::Sender<()>> {
-        while let Ok(command) = self.commands.try_recv() {
+    fn obey(&mut self, commands: usize) -> Option<oneshot::Sender<()>> {
+        for _ in 0..commands {
+            let Ok(command) = self.commands.try_recv() else {
+                break;
+            };
             let now = Now::read();
             let observer = &mut self.observer;
             // Whoever asked and went away does not mind that the answer is lost.

@@ -100,10 +100,9 @@ impl Table {
         self.expect(&counts.collect())
     }
 
-    /// So much more is told, and no more than that. Every move is over when it is answered, so there is nothing to wait for but a
-    /// look into the ring that began after the last one: the first page may come from one that began before.
+    /// So much more is told, and no more than that. Every move is over when it is answered, and the page knows all that happened before
+    /// it was asked for: there is nothing to wait for.
     fn expect(&mut self, expected: &Counts) -> Outcome<()> {
-        requests(&self.worker)?;
         let told = requests(&self.worker)?;
         let mut more = told.clone();
         more.retain(|request, count| {
