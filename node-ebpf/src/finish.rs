@@ -41,7 +41,7 @@ pub(crate) enum End {
 
 /// What the head says.
 struct Finding {
-    /// It begins with a request line whose target is a path.
+    /// It begins with a request line whose target is a path, and user space need not see it.
     readable: bool,
     /// The number of the route that was taught; 0: none was.
     route: u32,
@@ -91,10 +91,10 @@ fn judge(connection: &mut Connection, task: *mut Task, end: End, finding: &Findi
         return count(if probe { Stat::Probe } else { Stat::Scrape });
     }
     // SAFETY: the map gave the pointer, and it lives as long as the program runs.
-    let (flags, others) = unsafe { ((*task).flags, (*task).other_route) };
+    let (full, others) = unsafe { of_role(&*task, record.role) };
     let route = match finding.route {
         _ if !is_certain => 0,
-        0 if serves && finding.readable && flags & ROUTES_FULL != 0 => others,
+        0 if finding.readable && full => others,
         route => route,
     };
     record.decision = Decision::Undecided as u8;
@@ -106,7 +106,15 @@ fn judge(connection: &mut Connection, task: *mut Task, end: End, finding: &Findi
             return;
         }
     }
-    send(record, task, if serves && is_certain { others } else { 0 });
+    send(record, task, if is_certain { others } else { 0 });
+}
+
+/// Whether the service has all routes, or peers, that it may have, and the number of all others. Without a branch, which the verifier
+/// would follow to the end twice.
+#[inline(always)]
+fn of_role(task: &Task, role: u8) -> (bool, u32) {
+    let role = u32::from(role) & 1;
+    (task.flags >> role & ROUTES_FULL != 0, task.others[role as usize])
 }
 
 /// The route and the header lines, read from the head.
@@ -134,14 +142,17 @@ fn find(connection: &mut Connection) -> Finding {
     if word(record, target.end + 1) & 0x00ff_ffff_ffff_ffff != http1::VERSION_WORD {
         return finding;
     }
-    finding.readable = true;
     finding.headers = headers(connection, target.end, len);
     let record = &connection.record;
     let shape = if record.role == Role::Client as u8 {
+        if head::is_export(target.end, |at| word(record, at)) {
+            return finding;
+        }
         peer(record)
     } else {
         target.shape
     };
+    finding.readable = true;
     finding.route = route(record, shape);
     finding
 }

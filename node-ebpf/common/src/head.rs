@@ -59,6 +59,13 @@ pub fn is_parent_at(at: usize, word: impl Fn(usize) -> u64) -> bool {
         && word(name.wrapping_sub(1)) as u8 == b'\n'
 }
 
+/// Whether a target that ends at `end` is one that OTLP exports spans to over HTTP: from that user space knows that the process makes spans
+/// of its own.
+#[inline(always)]
+pub fn is_export(end: usize, word: impl Fn(usize) -> u64) -> bool {
+    word(end.wrapping_sub(10)) == word_of(b"/v1/trac") && word(end.wrapping_sub(8)) == word_of(b"1/traces")
+}
+
 /// Where the lines begin that are looked for; 0: there is none.
 struct Lines {
     parent: usize,
@@ -287,6 +294,22 @@ mod tests {
                 (read(&head(&lines)).0, Some(Ok(Some(expected)))),
                 "{padding}"
             );
+        }
+    }
+
+    #[test]
+    fn an_export_of_spans_is_known_by_the_end_of_its_target() {
+        for (target, expected) in [
+            ("/v1/traces", true),
+            ("/otlp/v1/traces", true),
+            ("/v1/metrics", false),
+            ("/v2/traces", false),
+            ("/v1/traces/", false),
+            ("/", false),
+        ] {
+            let head = std::format!("POST {target} HTTP/1.1\r\n");
+            let end = "POST ".len() + target.len();
+            assert_eq!(is_export(end, |at| word_at(head.as_bytes(), at)), expected, "{target}");
         }
     }
 

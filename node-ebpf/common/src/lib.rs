@@ -43,7 +43,7 @@ pub use process::{ProcessKind, ProcessRecord};
 pub use raw::{MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind, RawRecord, UnderWay};
 pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};
 pub use stat::Stat;
-pub use task::{NO_SPANS, ROUTES_FULL, TASK_SLOTS, Task, descriptor_key, task_slot};
+pub use task::{NO_SPANS, PEERS_FULL, ROUTES_FULL, TASK_SLOTS, Task, descriptor_key, task_slot};
 
 /// Names of the maps, as the loader finds them in the object.
 pub mod maps {

@@ -1,9 +1,13 @@
 //! The processes that are observed.
 
+use crate::Role;
+
 /// Flag of [`Task`]: the service has all routes it may have, and what is not among them is counted with all others.
 pub const ROUTES_FULL: u32 = 1;
+/// The same of the peers that the service asks.
+pub const PEERS_FULL: u32 = ROUTES_FULL << Role::Client as u32;
 /// Flag of [`Task`]: nothing becomes a span.
-pub const NO_SPANS: u32 = 2;
+pub const NO_SPANS: u32 = 4;
 
 /// What the kernel keeps for one observed process, keyed by its tgid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,12 +15,15 @@ pub const NO_SPANS: u32 = 2;
 pub struct Task {
     /// The worker's number for the service; copied into every request of this process.
     pub service: u32,
-    /// [`ROUTES_FULL`] and [`NO_SPANS`]; copied into every request of this process.
+    /// [`ROUTES_FULL`], [`PEERS_FULL`] and [`NO_SPANS`]; copied into every request of this process.
     pub flags: u32,
-    /// The number that all other routes of the service are counted under; 0: such requests are only reported.
-    pub other_route: u32,
+    /// By [`Role`]: the numbers that all other routes of the service, and all other peers, are counted under; 0: such requests are
+    /// only reported.
+    pub others: [u32; 2],
     /// Counts what changes many descriptors at once; see [`descriptor_key`]. Written by the kernel only.
     pub generation: u32,
+    /// Always 0: there is no implicit padding.
+    pub reserved: u32,
     /// Finished requests of this process that were neither counted nor found room in the ring. Incremented atomically.
     pub lost: u64,
 }
@@ -43,6 +50,6 @@ pub const fn descriptor_key(tgid: u32, generation: u32, fd: u32) -> Option<u64> 
 }
 
 const _: () = {
-    assert!(size_of::<Task>() == 24);
-    assert!(core::mem::offset_of!(Task, lost) == 16);
+    assert!(size_of::<Task>() == 32);
+    assert!(core::mem::offset_of!(Task, lost) == 24);
 };

@@ -11,10 +11,11 @@
 mod fold;
 
 use crate::request::Method;
-use crate::sampler::{Limit, Policy};
+use crate::sampler::{Limit, Policy, Rule};
 use fold::RuleSet;
 use shoalwatch_ebpf_common::sampling::Row;
 use shoalwatch_ebpf_common::{MAX_ROWS, RouteRows, http1, limit::MAX_LIMITS};
+use shoalwatch_protocols::route::OTHER;
 
 /// The place of [`Row::NEVER`] in every table: what no policy covers.
 pub const NEVER: u16 = 0;
@@ -22,6 +23,12 @@ pub const NEVER: u16 = 0;
 pub const UNDECIDED: u16 = 1;
 
 const _: () = assert!(MAX_ROWS <= 1 << u16::BITS && Method::ALL.len() == http1::Method::NUMBERS);
+
+/// What is left to user space, whatever its method.
+pub const UNDECIDED_ROWS: RouteRows = RouteRows {
+    rows: [UNDECIDED; http1::Method::NUMBERS + 1],
+    limit: 0,
+};
 
 /// What a policy says about one route and one method. [`Row::UNDECIDED`] for a policy under dry run, and for one that tells apart
 /// more statuses or durations than a row can.
@@ -50,6 +57,15 @@ pub fn route_rows(table: &mut RowTable, policy: Option<&Policy>, template: &str)
         rows.rows[method as usize] = place;
     }
     rows
+}
+
+/// What a policy says about the calls of one peer, as [`route_rows`] does. Their paths are not known to who counts them by their peer: a
+/// policy that asks for routes is left to user space.
+pub fn peer_rows(table: &mut RowTable, policy: Option<&Policy>) -> RouteRows {
+    if policy.is_some_and(|policy| policy.rules().iter().any(Rule::asks_for_route)) {
+        return UNDECIDED_ROWS;
+    }
+    route_rows(table, policy, OTHER)
 }
 
 /// The rows of all policies together, each once: at most [`MAX_ROWS`]; and their limits.

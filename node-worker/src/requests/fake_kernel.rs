@@ -32,6 +32,7 @@ pub(crate) struct Told {
     pub(crate) news: Vec<ProcessEvent>,
     pub(crate) unseen: u64,
     pub(crate) flags: BTreeMap<u32, u32>,
+    pub(crate) others: BTreeMap<u32, [u32; 2]>,
     /// By route, status and method.
     pub(crate) counters: BTreeMap<(u32, u16, u8), Counter>,
     pub(crate) taught: BTreeMap<u32, RouteKey>,
@@ -60,6 +61,7 @@ impl Kernel for FakeKernel {
     fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError> {
         self.lock().selected.insert(tgid, task.service);
         self.lock().flags.insert(tgid, task.flags);
+        self.lock().others.insert(tgid, task.others);
         Ok(())
     }
 

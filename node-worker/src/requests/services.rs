@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use shoalwatch_pipeline::{
-    request::{PodId, ServiceId},
+    request::{ByRole, PodId, Role, ServiceId},
     sli::RowId,
 };
 
@@ -23,8 +23,8 @@ pub(super) struct Service {
     pub(super) pod: PodId,
     /// Indices of the policies that decide, the last one for good.
     pub(super) policies: Vec<usize>,
-    /// It has all routes that it may have.
-    pub(super) routes_full: bool,
+    /// It has all routes, and all peers, that it may have.
+    pub(super) full: ByRole<bool>,
     /// It sends spans of its own: it was seen exporting them over OTLP.
     pub(super) instrumented: bool,
     /// Counters of the SLIs that are about it.
@@ -105,7 +105,7 @@ impl Services {
             otlp: identity.resource.to_otlp(),
             pod,
             policies: Vec::new(),
-            routes_full: false,
+            full: ByRole::default(),
             instrumented: false,
             rows: Vec::new(),
             processes: 0,
@@ -133,11 +133,11 @@ impl Services {
     }
 
     /// Returns whether it was not closed before.
-    pub(super) fn close_routes(&mut self, id: ServiceId) -> bool {
+    pub(super) fn close(&mut self, id: ServiceId, role: Role) -> bool {
         let Some(service) = self.by_id.get_mut(&id) else {
             return false;
         };
-        !std::mem::replace(&mut service.routes_full, true)
+        !std::mem::replace(service.full.of_mut(role), true)
     }
 
     /// Returns whether that is new.

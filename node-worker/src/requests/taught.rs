@@ -1,12 +1,13 @@
-//! Routes that the kernel counts by itself.
+//! Routes and peers that the kernel counts by itself.
 //!
 //! A route's first requests come as events. The worker gives the route a number, tells the kernel the shape of its paths, and from then
 //! on reads histograms in place of events. Counters in the kernel are cumulative and live as long as their service: what is new in them
-//! since the last reading goes into the same series as the events did.
+//! since the last reading goes into the same series as the events did. A client's peer is its route: the same holds for it.
 
 use std::collections::{HashMap, HashSet};
 
-use shoalwatch_pipeline::request::{RouteId, ServiceId};
+use shoalwatch_pipeline::request::{self, ServiceId, Target};
+use shoalwatch_protocols::route::OTHER;
 use tracing::warn;
 
 use super::{kernel::Kernel, traffic::Lesson};
@@ -19,10 +20,10 @@ const NONE: u32 = 0;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) service: ServiceId,
-    pub(super) id: RouteId,
-    /// What rules know the route by.
+    pub(super) target: Target,
+    /// What rules know a server's route by.
     pub(super) template: Box<str>,
-    /// How the kernel knows it; absent for the number of all other routes of a service.
+    /// How the kernel knows it; absent for the numbers of all others of a service.
     key: Option<RouteKey>,
 }
 
@@ -33,7 +34,7 @@ pub(super) struct Taught {
     routes: Vec<Option<Route>>,
     free: Vec<u32>,
     known: HashSet<RouteKey>,
-    others: HashMap<ServiceId, u32>,
+    others: HashMap<(ServiceId, Target), u32>,
     seen: HashMap<CounterKey, Counter>,
     in_use: usize,
 }
@@ -47,31 +48,33 @@ pub(super) struct More<'a> {
 }
 
 impl Taught {
-    /// The number that everything is counted under that has none of its own; given on first use. Absent where there are too many.
-    pub(super) fn others(&mut self, service: ServiceId, template: &str) -> Option<u32> {
-        if let Some(number) = self.others.get(&service) {
+    /// The number that everything is counted under that has none of its own: `target` is all others. Given on first use. Absent where
+    /// there are too many.
+    pub(super) fn others(&mut self, service: ServiceId, target: Target) -> Option<u32> {
+        if let Some(number) = self.others.get(&(service, target)) {
             return Some(*number);
         }
         let number = self.give(Route {
             service,
-            id: RouteId::OTHER,
-            template: template.into(),
+            target,
+            template: OTHER.into(),
             key: None,
         })?;
-        self.others.insert(service, number);
+        self.others.insert((service, target), number);
         Some(number)
     }
 
     /// Whether the kernel has to be told of a route. Events of it may still be on their way when it was.
     pub(super) fn is_new(&self, lesson: &Lesson) -> bool {
-        !self.known.contains(&server_key(lesson.service, lesson.shape))
+        !self.known.contains(&key_of(lesson))
     }
 
-    /// A number for a route. Absent where there are too many.
-    pub(super) fn learn(&mut self, key: RouteKey, route: RouteId, template: &str) -> Option<u32> {
+    /// A number for a route or a peer. Absent where there are too many.
+    pub(super) fn learn(&mut self, lesson: &Lesson, template: &str) -> Option<u32> {
+        let key = key_of(lesson);
         let number = self.give(Route {
-            service: ServiceId(key.service),
-            id: route,
+            service: lesson.service,
+            target: lesson.target,
             template: template.into(),
             key: Some(key),
         })?;
@@ -138,7 +141,7 @@ impl Taught {
                 kernel.forget_route(key);
             }
         }
-        self.others.retain(|service, _| !services.contains(service));
+        self.others.retain(|(service, _), _| !services.contains(service));
         let counters: Vec<CounterKey> = self
             .seen
             .keys()
@@ -158,19 +161,35 @@ impl Taught {
     }
 }
 
-/// How the kernel knows a server's route.
-pub(super) fn server_key(service: ServiceId, shape: u64) -> RouteKey {
+/// How the kernel knows what it is taught.
+pub(super) const fn key_of(lesson: &Lesson) -> RouteKey {
+    let role = match lesson.target.role() {
+        request::Role::Server => Role::Server,
+        request::Role::Client => Role::Client,
+    };
     RouteKey {
-        service: service.0,
-        role: Role::Server as u32,
-        shape,
+        service: lesson.service.0,
+        role: role as u32,
+        shape: lesson.shape,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use shoalwatch_pipeline::request::{PeerId, RouteId};
+
     use super::*;
     use crate::requests::FakeKernel;
+
+    const OTHERS: Target = Target::Route(RouteId::OTHER);
+
+    fn lesson(service: u32, shape: u64) -> Lesson {
+        Lesson {
+            service: ServiceId(service),
+            target: Target::Route(RouteId(1)),
+            shape,
+        }
+    }
 
     fn counter(requests: u64) -> Counter {
         let mut counter = Counter::EMPTY;
@@ -199,7 +218,7 @@ mod tests {
     #[test]
     fn only_what_is_new_is_handed_over_and_only_once() {
         let (mut taught, kernel) = (Taught::default(), FakeKernel::default());
-        let number = taught.learn(server_key(ServiceId(7), 1), RouteId(1), "/a").unwrap();
+        let number = taught.learn(&lesson(7, 1), "/a").unwrap();
         kernel.lock().counters.insert((number, 200, 2), counter(3));
         assert_eq!(read(&mut taught, &kernel), [(7, 200, 3)]);
         assert_eq!(read(&mut taught, &kernel), []);
@@ -210,13 +229,13 @@ mod tests {
     #[test]
     fn a_number_is_used_again_only_after_its_counters_are_gone() {
         let (mut taught, mut kernel) = (Taught::default(), FakeKernel::default());
-        let [old, stays] = [7, 8].map(|id| taught.learn(server_key(ServiceId(id), 1), RouteId(1), "/a").unwrap());
+        let [old, stays] = [7, 8].map(|id| taught.learn(&lesson(id, 1), "/a").unwrap());
         kernel.lock().counters.insert((old, 200, 2), counter(3));
         read(&mut taught, &kernel);
         taught.forget(&[ServiceId(7)], &mut kernel);
         assert!(kernel.lock().counters.is_empty());
         assert_eq!((taught.len(), kernel.lock().forgotten.len()), (1, 1));
-        let again = taught.learn(server_key(ServiceId(9), 1), RouteId(1), "/b").unwrap();
+        let again = taught.learn(&lesson(9, 1), "/b").unwrap();
         assert_eq!((again, again == stays), (old, false));
         kernel.lock().counters.insert((again, 200, 2), counter(1));
         assert_eq!(read(&mut taught, &kernel), [(9, 200, 1)]);
@@ -226,17 +245,34 @@ mod tests {
     #[test]
     fn there_are_at_most_as_many_as_the_kernel_has_room_for() {
         let mut taught = Taught::default();
-        let given = (0..1 << 20).map_while(|shape| taught.learn(server_key(ServiceId(1), shape), RouteId(1), "/a"));
+        let given = (0..1 << 20).map_while(|shape| taught.learn(&lesson(1, shape), "/a"));
         assert_eq!(given.count(), MAX_ROUTES as usize - 1);
-        assert_eq!(taught.others(ServiceId(1), "_OTHER"), None);
+        assert_eq!(taught.others(ServiceId(1), OTHERS), None);
+    }
+
+    #[test]
+    fn a_peer_is_no_route_although_they_are_known_by_the_same_number() {
+        let mut taught = Taught::default();
+        taught.learn(&lesson(1, 5), "/a").unwrap();
+        let peer = Lesson {
+            target: Target::Peer(PeerId(1)),
+            ..lesson(1, 5)
+        };
+        assert!(taught.is_new(&peer));
+        taught.learn(&peer, OTHER).unwrap();
+        assert!(!taught.is_new(&peer));
+        assert_ne!(
+            taught.others(ServiceId(1), OTHERS),
+            taught.others(ServiceId(1), Target::Peer(PeerId::OTHER))
+        );
     }
 
     #[test]
     fn a_service_has_one_number_for_all_others() {
         let mut taught = Taught::default();
-        let number = taught.others(ServiceId(1), "_OTHER").unwrap();
+        let number = taught.others(ServiceId(1), OTHERS).unwrap();
         assert_ne!(number, NONE);
-        assert_eq!(taught.others(ServiceId(1), "_OTHER"), Some(number));
-        assert_ne!(taught.others(ServiceId(2), "_OTHER"), Some(number));
+        assert_eq!(taught.others(ServiceId(1), OTHERS), Some(number));
+        assert_ne!(taught.others(ServiceId(2), OTHERS), Some(number));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use shoalwatch_pipeline::{
     otlp::{self, HttpSpan},
     peers::{PeerLimits, PeerTable},
     red::{RedLimits, RedMetrics, SeriesKey},
-    request::{Method, PeerId, Request, RouteId, ServiceId, Status, Target, Trace},
+    request::{self, Method, PeerId, Request, RouteId, ServiceId, Status, Target, Trace},
     routes::{RouteLimits, RouteTable},
     sampler::{Decision, DropReason, Limit, Policy, Sampler, Verdict},
     sli::{Counted, Report, ReportRow, SliCounters, SliLimits},
@@ -39,7 +39,7 @@ use crate::{
     counters::{Count, Counters},
     export::SCOPE,
     in_force::{InForce, NamedPolicy},
-    loader::{NO_SPANS, RequestEvent, Role, limit::MAX_LIMITS, sampling},
+    loader::{NO_SPANS, RequestEvent, Role, limit::MAX_LIMITS, peer_hash, sampling},
 };
 
 /// The state that requests change.
@@ -183,15 +183,14 @@ impl Traffic {
         if event.counted.is_none() {
             self.red.record(&request);
             // What a service asked others says nothing about what it answered.
-            if let Target::Route(route) = request.target {
+            if event.role == Role::Server {
                 self.judge(&request, service, event.end_ns);
-                let tells_apart = head.form == TargetForm::Origin && !head.path_cut;
-                lesson = tells_apart.then(|| Lesson {
-                    service: id,
-                    route,
-                    shape: route::shape_hash(head.path),
-                });
             }
+            lesson = shape(event, &head).map(|shape| Lesson {
+                service: id,
+                target: request.target,
+                shape,
+            });
         }
         self.decide(event, request, &head, service, now);
         self.template = template;
@@ -263,11 +262,14 @@ impl Traffic {
         };
         let key = SeriesKey {
             service: more.route.service,
-            target: Target::Route(more.route.id),
+            target: more.route.target,
             method,
             status,
         };
         self.red.add(key, since_ns, &more.counter.buckets, more.counter.sum_ns);
+        if more.route.target.role() == request::Role::Client {
+            return;
+        }
         for row in &service.rows {
             let counted = self
                 .slis
@@ -441,13 +443,44 @@ fn template_of(head: &RequestHead<'_>, template: &mut String) {
     }
 }
 
-/// A route whose requests the kernel could count by itself.
+/// A route, or a peer, whose requests the kernel could count by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lesson {
     pub(super) service: ServiceId,
-    /// [`RouteId::OTHER`]: the service has all routes that it may have.
-    pub(super) route: RouteId,
+    /// All others: the service has all that it may have.
+    pub(super) target: Target,
     pub(super) shape: u64,
+}
+
+impl Lesson {
+    pub(super) const fn is_of_others(&self) -> bool {
+        matches!(self.target, Target::Route(RouteId::OTHER) | Target::Peer(PeerId::OTHER))
+    }
+}
+
+/// How the kernel knows the route, or the peer; absent where it could not tell it from others.
+fn shape(event: &RequestEvent<'_>, head: &RequestHead<'_>) -> Option<u64> {
+    match event.role {
+        Role::Server => {
+            let tells_apart = head.form == TargetForm::Origin && !head.path_cut;
+            tells_apart.then(|| route::shape_hash(head.path))
+        }
+        Role::Client => event.peer.map(peer_shape),
+    }
+}
+
+fn peer_shape(peer: SocketAddr) -> u64 {
+    let address = match peer.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    let address = u128::from_le_bytes(address.octets());
+    peer_hash(low_half(address), low_half(address >> 64), peer.port())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+const fn low_half(number: u128) -> u64 {
+    number as u64
 }
 
 fn method(number: u8) -> Option<Method> {

@@ -1,10 +1,16 @@
 //! What the kernel counts and decides by itself: every request once, whatever finds no room.
 
-use std::{collections::BTreeMap, process, thread};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::Ipv4Addr,
+    process, thread,
+};
 
 use shoalwatch_node_worker::loader::{
-    LoaderOptions, MAX_ROWS, Role, RouteKey, RouteRows, Slot, Stat, Task,
+    LoaderOptions, MAX_ROWS, PEERS_FULL, Role, RouteKey, RouteRows, Slot, Stat, Task,
     limit::Pace,
+    peer_hash,
     sampling::{self, Decision, Row},
 };
 use shoalwatch_protocols::route::shape_hash;
@@ -16,6 +22,8 @@ use crate::{
 
 const TAUGHT: u32 = 1;
 const OTHERS: u32 = 2;
+const PEER: u32 = 3;
+const OTHER_PEERS: u32 = 4;
 const KEEP: u16 = 2;
 const TINY: LoaderOptions = LoaderOptions {
     ring_bytes: 4096,
@@ -33,7 +41,7 @@ fn taught(options: &LoaderOptions, row: u16) -> Outcome<Scenario> {
     let mut scenario = Scenario::with(options)?;
     let task = Task {
         service: SERVICE,
-        other_route: OTHERS,
+        others: [OTHERS, OTHER_PEERS],
         ..Task::default()
     };
     scenario.probes.select(process::id(), task)?;
@@ -176,6 +184,101 @@ fn a_full_ring_costs_the_name_of_a_route_and_no_count() {
     assert_eq!(others, scenario.stat(Stat::RouteLost).unwrap());
     assert!(others > 0 && !reported.is_empty());
     assert_eq!(reported.len() as u64 + others, 200);
+}
+
+/// This process asks the same again and again on a connection of its own.
+fn call(scenario: &Scenario, path: &str, requests: u32) -> Outcome<()> {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+    let (mut client, mut server) = scenario.call()?;
+    let request = format!("POST {path} HTTP/1.1\r\nHost: shop\r\nContent-Length: 0\r\n\r\n");
+    for _ in 0..requests {
+        client.write_all(request.as_bytes())?;
+        server.read_exact(&mut vec![0; request.len()])?;
+        server.write_all(ANSWER)?;
+        client.read_exact(&mut [0; ANSWER.len()])?;
+    }
+    Ok(())
+}
+
+/// Teaches whom [`call`] calls.
+fn teach_peer(scenario: &mut Scenario) -> Outcome<()> {
+    let octets = Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
+    let ([high, low], _) = octets.as_chunks::<8>() else {
+        return Err("sixteen octets are two halves".into());
+    };
+    let shape = peer_hash(u64::from_le_bytes(*high), u64::from_le_bytes(*low), scenario.port()?);
+    let key = RouteKey {
+        service: SERVICE,
+        role: Role::Client as u32,
+        shape,
+    };
+    Ok(scenario.probes.tables().teach(key, PEER)?)
+}
+
+#[test]
+fn calls_of_a_taught_peer_are_counted_and_make_no_event_unless_they_are_kept() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = taught(&LoaderOptions::default(), 0).unwrap();
+    call(&scenario, "/orders/1", 1).unwrap();
+    assert_eq!(events(&mut scenario), [(None, Decision::Undecided)]);
+    teach_peer(&mut scenario).unwrap();
+    call(&scenario, "/orders/1", 50).unwrap();
+    assert_eq!(counts(&scenario).unwrap(), Counts::from([((PEER, 200), 50)]));
+    assert_eq!(events(&mut scenario), []);
+    let tables = scenario.probes.tables();
+    tables.set_route_rows(Slot::First, PEER, rows(KEEP)).unwrap();
+    call(&scenario, "/orders/1", 2).unwrap();
+    assert_eq!(events(&mut scenario), [(Some(PEER), Decision::Keep); 2]);
+    assert_eq!(counts(&scenario).unwrap(), Counts::from([((PEER, 200), 52)]));
+}
+
+#[test]
+fn an_export_of_spans_is_always_told() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = taught(&LoaderOptions::default(), 0).unwrap();
+    teach_peer(&mut scenario).unwrap();
+    let task = Task {
+        service: SERVICE,
+        flags: PEERS_FULL,
+        others: [OTHERS, OTHER_PEERS],
+        ..Task::default()
+    };
+    scenario.probes.select(process::id(), task).unwrap();
+    call(&scenario, "/v1/metrics", 3).unwrap();
+    call(&scenario, "/v1/traces", 2).unwrap();
+    assert_eq!(events(&mut scenario), [(None, Decision::Undecided); 2]);
+    assert_eq!(counts(&scenario).unwrap(), Counts::from([((PEER, 200), 3)]));
+}
+
+#[test]
+fn calls_of_peers_that_are_too_many_are_counted_among_all_others() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = taught(&LoaderOptions::default(), 0).unwrap();
+    let task = Task {
+        service: SERVICE,
+        flags: PEERS_FULL,
+        others: [OTHERS, OTHER_PEERS],
+        ..Task::default()
+    };
+    scenario.probes.select(process::id(), task).unwrap();
+    call(&scenario, "/orders/1", 5).unwrap();
+    exchange(&scenario, |_| "/new".to_owned(), 1).unwrap();
+    assert_eq!(counts(&scenario).unwrap(), Counts::from([((OTHER_PEERS, 200), 5)]));
+    // Routes are not full: what this process answers is told.
+    assert_eq!(events(&mut scenario), [(None, Decision::Undecided)]);
+}
+
+#[test]
+fn a_full_ring_costs_the_name_of_a_peer_and_no_count() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = taught(&TINY, 0).unwrap();
+    // One connection: the map has room for few.
+    call(&scenario, "/orders/1", 200).unwrap();
+    let reported = events(&mut scenario).len() as u64;
+    let others = counts(&scenario).unwrap()[&(OTHER_PEERS, 200)];
+    assert_eq!(others, scenario.stat(Stat::RouteLost).unwrap());
+    assert!(others > 0 && reported > 0);
+    assert_eq!((reported + others, scenario.probes.lost(process::id())), (200, 0));
 }
 
 #[test]

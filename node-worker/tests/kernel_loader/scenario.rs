@@ -168,6 +168,18 @@ impl Scenario {
         })
     }
 
+    /// A new connection of which the probes see the client's end only.
+    pub(crate) fn call(&self) -> Outcome<(TcpStream, Stranger)> {
+        let client = TcpStream::connect(self.listener.local_addr()?)?;
+        let (server, _) = self.listener.accept()?;
+        Ok((client, Stranger::new(server)?))
+    }
+
+    /// Where calls go.
+    pub(crate) fn port(&self) -> Outcome<u16> {
+        Ok(self.listener.local_addr()?.port())
+    }
+
     /// What was seen since the last call.
     pub(crate) fn drain(&mut self) -> Vec<Seen> {
         let mut all = Vec::new();

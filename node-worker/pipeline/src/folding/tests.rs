@@ -231,6 +231,17 @@ proptest! {
     }
 
     #[test]
+    fn a_call_is_decided_in_the_kernel_where_its_path_does_not_matter(spec in any_policy(4, BOUNDS), template in prop::sample::select(&ROUTES[..])) {
+        let (policy, mut table) = (Policy::compile(&spec)?, RowTable::new());
+        let places = peer_rows(&mut table, Some(&policy));
+        prop_assert_eq!(places == UNDECIDED_ROWS, spec.rules.iter().any(|rule| rule.route.is_some()));
+        for method in Method::ALL.into_iter().filter(|_| places != UNDECIDED_ROWS) {
+            let place = usize::from(places.rows[method as usize]);
+            prop_assert_eq!(table.rows()[place], row(&policy, template, method));
+        }
+    }
+
+    #[test]
     fn a_route_has_the_row_of_each_method_by_its_number(specs in prop::collection::vec(any_policy(6, 4), 1..4)) {
         let mut table = RowTable::new();
         for spec in &specs {

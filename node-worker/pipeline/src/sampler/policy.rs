@@ -258,6 +258,10 @@ impl Rule {
         self.route.as_ref().is_none_or(|route| route.matches(template))
     }
 
+    pub(crate) const fn asks_for_route(&self) -> bool {
+        self.route.is_some()
+    }
+
     /// In nanoseconds.
     pub(crate) const fn duration_at_least_ns(&self) -> u64 {
         self.duration_at_least_ns

@@ -1,19 +1,19 @@
 //! What the kernel is taught, and what it counted by it.
 
 use shoalwatch_pipeline::{
-    folding::{RowTable, UNDECIDED, route_rows},
+    folding::{RowTable, UNDECIDED_ROWS, peer_rows, route_rows},
     loss::Loss,
-    request::{RouteId, ServiceId},
+    request::{PeerId, RouteId, ServiceId, Target},
 };
 use shoalwatch_protocols::route::OTHER;
 use tracing::{info, warn};
 
 use super::{Count, Now, Observer, PENDING};
 use crate::{
-    loader::{Method, NO_SPANS, ROUTES_FULL, RouteRows, Stat, Task},
+    loader::{NO_SPANS, PEERS_FULL, ROUTES_FULL, RouteRows, Stat, Task},
     requests::{
         services::Service,
-        taught::{Route, server_key},
+        taught::{Route, key_of},
         traffic::{Lesson, Traffic},
     },
 };
@@ -23,58 +23,55 @@ impl Observer {
     pub(super) fn task(&mut self, service: u32) -> Task {
         let id = ServiceId(service);
         let known = self.taught.len();
-        let others = match service {
+        let all = [Target::Route(RouteId::OTHER), Target::Peer(PeerId::OTHER)];
+        let others = all.map(|target| match service {
             PENDING => None,
-            _ => self.taught.others(id, OTHER),
-        };
+            _ => self.taught.others(id, target),
+        });
         // A new number has no rows yet.
         self.duties_changed |= self.taught.len() != known;
         let service_is = |is: fn(&Service) -> bool| self.services.get(id).is_some_and(is);
-        let full = if service_is(|service| service.routes_full) {
-            ROUTES_FULL
-        } else {
-            0
-        };
-        let mute = if service_is(|service| service.instrumented) {
-            NO_SPANS
-        } else {
-            0
-        };
+        let flag = |flag, is: fn(&Service) -> bool| if service_is(is) { flag } else { 0 };
+        let flags = flag(ROUTES_FULL, |service| service.full.server)
+            | flag(PEERS_FULL, |service| service.full.client)
+            | flag(NO_SPANS, |service| service.instrumented);
         Task {
             service,
-            flags: full | mute,
-            other_route: others.unwrap_or(0),
+            flags,
+            others: others.map(|number| number.unwrap_or(0)),
             ..Task::default()
         }
     }
 
-    /// Has the kernel count routes that came as events.
+    /// Has the kernel count routes and peers that came as events.
     pub(super) fn teach(&mut self, lessons: &[Lesson]) {
         for lesson in lessons {
             // One look into the ring may hold the same lesson several times.
             if !self.taught.is_new(lesson) {
                 continue;
             }
-            if lesson.route == RouteId::OTHER || !self.teach_one(*lesson) {
-                self.close_routes(lesson.service);
+            if lesson.is_of_others() || !self.teach_one(lesson) {
+                self.close(lesson);
             }
         }
     }
 
-    /// False: there is no room for one more route.
-    fn teach_one(&mut self, lesson: Lesson) -> bool {
-        let template: Box<str> = self.traffic.routes.name(lesson.service, lesson.route).into();
-        let key = server_key(lesson.service, lesson.shape);
-        let Some(number) = self.taught.learn(key, lesson.route, &template) else {
+    /// False: there is no room for one more.
+    fn teach_one(&mut self, lesson: &Lesson) -> bool {
+        let template: Box<str> = match lesson.target {
+            Target::Route(route) => self.traffic.routes.name(lesson.service, route).into(),
+            Target::Peer(_) => OTHER.into(),
+        };
+        let Some(number) = self.taught.learn(lesson, &template) else {
             return false;
         };
         let rows = rows_of(
             &mut self.rows,
             &self.traffic,
             self.services.get(lesson.service),
-            &template,
+            (lesson.target, &template),
         );
-        if let Err(error) = self.kernel.teach(key, number, rows, &self.rows) {
+        if let Err(error) = self.kernel.teach(key_of(lesson), number, rows, &self.rows) {
             warn!(%error, "the kernel cannot be taught a route");
             self.counters.one(Count::TeachFailed);
         }
@@ -82,9 +79,9 @@ impl Observer {
     }
 
     /// The kernel counts what comes now among all others.
-    fn close_routes(&mut self, id: ServiceId) {
-        if self.services.close_routes(id) {
-            self.select_again(id);
+    fn close(&mut self, lesson: &Lesson) {
+        if self.services.close(lesson.service, lesson.target.role()) {
+            self.select_again(lesson.service);
         }
     }
 
@@ -131,7 +128,7 @@ impl Observer {
                 &mut table,
                 &self.traffic,
                 self.services.get(route.service),
-                &route.template,
+                (route.target, &route.template),
             );
             (number, rows)
         };
@@ -187,19 +184,23 @@ impl Observer {
 /// How long a refused configuration waits until it is offered to the kernel again.
 const REFUSED_NS: u64 = 1_000_000_000;
 
-const UNDECIDED_ROWS: RouteRows = RouteRows {
-    rows: [UNDECIDED; Method::NUMBERS + 1],
-    limit: 0,
-};
-
-/// Which rows decide about a route. More than one policy is only where some of them run dry: that is left to user space.
-fn rows_of(table: &mut RowTable, traffic: &Traffic, service: Option<&Service>, template: &str) -> RouteRows {
+/// Which rows decide about a route or a peer. More than one policy is only where some of them run dry: that is left to user space.
+fn rows_of(
+    table: &mut RowTable,
+    traffic: &Traffic,
+    service: Option<&Service>,
+    (target, template): (Target, &str),
+) -> RouteRows {
+    let mut rows = |policy| match target {
+        Target::Route(_) => route_rows(table, policy, template),
+        Target::Peer(_) => peer_rows(table, policy),
+    };
     let policies = service.map_or(&[][..], |service| &service.policies);
     match policies {
-        [] => route_rows(table, None, template),
+        [] => rows(None),
         [policy] => RouteRows {
             limit: traffic.limit_place(*policy),
-            ..route_rows(table, traffic.policy(*policy), template)
+            ..rows(traffic.policy(*policy))
         },
         _ => UNDECIDED_ROWS,
     }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use shoalwatch_pipeline::{peers::PeerLimits, request::Role};
 
-use super::*;
-use crate::loader::NO_SPANS;
+use super::{
+    teaching::{counted, taught},
+    *,
+};
+use crate::loader::{NO_SPANS, PEERS_FULL, ROUTES_FULL, sampling};
 
 const CART: &str = "GET /cart/17?card=4111 HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 const PEER: &str = "10.0.0.1:8080";
@@ -55,6 +58,64 @@ fn peers_beyond_the_bound_share_one_series() {
     assert_eq!(used("peers_of_one_service"), (max, max));
     assert_eq!(used("client_series").0, max + 1);
     assert_eq!(used("series").0, 0);
+}
+
+#[test]
+fn a_peer_is_taught_by_its_first_call_and_both_counts_are_one() {
+    let mut node = Node::new(SLI);
+    node.pod(&["app"], &[]);
+    let tgid = node.exec('a');
+    node.call(tgid, 200, CART, Some(PEER));
+    // Of whoever is not known by an address nothing can be taught.
+    node.call(tgid, 200, CART, None);
+    let [(number, key)] = taught(&node)[..] else {
+        unreachable!("{:?}", taught(&node))
+    };
+    assert_eq!((key.service, key.role), (node.selected(tgid).unwrap(), 1));
+    counted(&node, number, 200, 10);
+    counted(&node, number, 503, 4);
+    let expected = BTreeMap::from([
+        (called(PEER, 200), 11),
+        (called(PEER, 503), 4),
+        (called("_OTHER", 200), 1),
+    ]);
+    assert_eq!(node.calls(), expected);
+    assert_eq!(node.calls(), expected);
+    assert_eq!((node.counts().len(), node.sli()), (0, (0, 0, 0, 1)));
+}
+
+#[test]
+fn the_kernel_counts_calls_of_peers_that_are_too_many_among_all_others() {
+    let mut node = Node::new(EVERYTHING);
+    node.pod(&["app"], &[]);
+    let tgid = node.exec('a');
+    let max = PeerLimits::default().per_service;
+    for port in 1..=max + 1 {
+        assert_eq!(node.flags(tgid), 0, "{port}");
+        node.call(tgid, 200, CART, Some(&format!("10.0.0.1:{port}")));
+    }
+    assert_eq!((node.flags(tgid), taught(&node).len()), (PEERS_FULL, max));
+    let [routes, peers] = node.kernel.lock().others[&tgid];
+    counted(&node, peers, 200, 5);
+    counted(&node, routes, 200, 3);
+    assert_eq!(node.calls()[&called("_OTHER", 200)], 1 + 5);
+    assert_eq!(node.counts().values().sum::<u64>(), 3);
+    assert_eq!(node.flags(tgid) & ROUTES_FULL, 0);
+}
+
+#[test]
+fn a_policy_that_asks_for_routes_is_asked_about_calls_in_user_space() {
+    let policy = |rules: &str| format!("{{policies: [{{id: shop/all, namespace: shop, probability: 0.5{rules}}}]}}");
+    let mut node = Node::new(&policy(""));
+    node.pod(&["app"], &[]);
+    let tgid = node.exec('a');
+    node.call(tgid, 200, CART, Some(PEER));
+    let number = taught(&node)[0].0;
+    assert_eq!(node.kernel.lock().rows[&number].threshold(200, 0), 1 << 55);
+    node.configure(&policy(
+        ", rules: [{name: carts, route: {prefix: /cart}, probability: 1}]",
+    ));
+    assert_eq!(node.kernel.lock().rows[&number], sampling::Row::UNDECIDED);
 }
 
 #[test]

@@ -20,13 +20,13 @@ fn observed(config: &str) -> (Node, u32) {
     (node, tgid)
 }
 
-fn taught(node: &Node) -> Vec<(u32, RouteKey)> {
+pub(super) fn taught(node: &Node) -> Vec<(u32, RouteKey)> {
     let told = node.kernel.lock();
     told.taught.iter().map(|(number, key)| (*number, *key)).collect()
 }
 
 /// The kernel counted so many GETs, all of them fast.
-fn counted(node: &Node, route: u32, status: u16, requests: u64) {
+pub(super) fn counted(node: &Node, route: u32, status: u16, requests: u64) {
     let mut counter = Counter::EMPTY;
     counter.buckets[0] = requests;
     counter.sum_ns = requests * 1_000;
