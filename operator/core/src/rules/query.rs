@@ -48,7 +48,7 @@ impl Series {
 
     /// Codes and `Aborted` are told by different labels; no series has both.
     fn bad(&self, statuses: &BTreeSet<HttpStatus>) -> String {
-        let codes: Vec<String> = statuses.iter().filter_map(code).collect();
+        let codes: Vec<String> = statuses.iter().copied().filter_map(code).collect();
         let by_code = (!codes.is_empty()).then(|| {
             let matcher = format!("http_response_status_code=~{}", literal(&codes.join("|")));
             self.rate(COUNT, &[&matcher])
@@ -60,7 +60,7 @@ impl Series {
     }
 }
 
-fn code(status: &HttpStatus) -> Option<String> {
+fn code(status: HttpStatus) -> Option<String> {
     match status {
         HttpStatus::Code(code) => Some(code.to_string()),
         HttpStatus::Class(class) => Some(format!("{class}..")),

@@ -3,4 +3,5 @@ mod conditions;
 mod memory;
 mod reading;
 mod rollouts;
+mod rules;
 mod shop;

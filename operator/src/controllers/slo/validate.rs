@@ -11,6 +11,7 @@ use shoalwatch_crds::SloSpec;
 use shoalwatch_crds::slo::{self, AlertTier, HttpIndicator, Rollback, RollbackMode, default_alerts};
 use shoalwatch_crds::values::DurationString;
 
+use super::rules;
 use crate::controllers::invalid::{Invalid, at_most, read};
 use crate::controllers::sampling_policy::http_status;
 use crate::controllers::world::Name;
@@ -29,6 +30,8 @@ pub(super) struct Valid {
     pub(super) target: Name,
     /// The indicator in short.
     pub(super) indicator: Option<String>,
+    /// The object that Prometheus' rules are written to.
+    pub(super) rules: Option<(slo::RulesKind, slo::RulesObject)>,
     bad: BTreeSet<shoalwatch_core::policy::HttpStatus>,
     routes: BTreeSet<String>,
     container: String,
@@ -72,6 +75,7 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
             name: spec.target_ref.name.clone(),
         },
         indicator: spec.indicator.summary(),
+        rules: rules::object(spec.rules.as_ref()),
         bad: bad(http)?,
         routes: http.routes.iter().cloned().collect(),
         container: http.container.clone().unwrap_or_default(),
