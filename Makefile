@@ -25,6 +25,10 @@ REQUESTS ?= 100000
 # What `make simulate` lives through.
 SEED ?= 1
 RELEASES ?= 10000
+# Which of the system tests to run; empty: all.
+TESTS ?=
+# How many bad releases `make releases` has undone on the real cluster.
+ROUNDS ?= 20
 # Debian suites whose kernels `make kernels` boots; none: all it knows.
 SUITES ?=
 
@@ -112,6 +116,8 @@ lint: ## Formatting and lints, as errors
 	@cargo fmt --all --check
 	@test -z "$$(gofmt -l e2e)" || { gofmt -l e2e; echo "run: make fmt"; exit 1; }
 	@cargo clippy --quiet $(CRATES) --all-targets -- -D warnings
+# The system tests are no default target.
+	@cargo clippy --quiet -p shoalwatch-e2e --test system -- -D warnings
 
 .PHONY: test-rust
 test-rust: prerequisites ## Pure, API and kernel tiers (the kernel tier needs root)
@@ -144,6 +150,10 @@ kernels: ## The kernel tier on Debian's kernels 5.10 to 7.2, emulated (about 20 
 bench: prerequisites ## Measure what the worker costs a node, beside the goals (needs root, 2 minutes)
 	@cargo bench --profile dev -p shoalwatch-node-worker --bench node
 
+.PHONY: bench-scale
+bench-scale: ## Measure what the operator costs a cluster of 10, 100 and 1,000 nodes, beside the goals (15 minutes; SCALE="workers:namespaces …")
+	@SCALE="$(SCALE)" cargo bench --profile dev -p shoalwatch-operator --bench scale
+
 .PHONY: simulate
 simulate: ## Live through 10,000 good and 10,000 bad releases: the README's tables (SEED= 1, RELEASES= 10000)
 	@cargo run --quiet -p shoalwatch-core --example simulate -- $(SEED) $(RELEASES)
@@ -152,14 +162,18 @@ simulate: ## Live through 10,000 good and 10,000 bad releases: the README's tabl
 fuzz: ## Fuzz every parser and the event decoder, FUZZ_SECONDS= (600) each
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) node-worker/protocols/fuzz/run.sh
 
+.PHONY: releases
+releases: ## ROUNDS= (20) bad releases on the real cluster, each undone within 3 s of its evidence (10 minutes)
+	@ROUNDS=$(ROUNDS) $(MAKE) --no-print-directory test-system TESTS=every_bad_release
+
 .PHONY: test-system
-test-system: images ## The real cluster: exact counts, live policies, a canary undone, faults
+test-system: images ## The real cluster: exact counts, live policies, a canary undone, faults; TESTS= names fewer
 	@cargo test --quiet $(CRATES) --test system --no-run
 ifeq ($(CONTEXT),)
 	@trap '$(SHOALCLUSTER) down --dir $(TEST_CLUSTER)' EXIT; \
 	$(SHOALCLUSTER) up --dir $(TEST_CLUSTER); \
 	$(SHOALCLUSTER) load --dir $(TEST_CLUSTER) $(IMAGES)/*.tar >/dev/null; \
-	$(call reach,$(TEST_CLUSTER)) cargo test --offline $(CRATES) --test system -- --test-threads=1
+	$(call reach,$(TEST_CLUSTER)) cargo test --offline $(CRATES) --test system -- --test-threads=1 --nocapture $(TESTS)
 else
-	@$(call reach) cargo test $(CRATES) --test system -- --test-threads=1
+	@$(call reach) cargo test $(CRATES) --test system -- --test-threads=1 --nocapture $(TESTS)
 endif

@@ -47,6 +47,18 @@ pub(crate) fn route(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Schema of the name of a time zone. Whether there is one of that name the operator knows.
+pub(crate) fn time_zone(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 64,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$')",
+            "message": "write the name of a time zone, such as Europe/Berlin",
+        }],
+    })
+}
+
 /// Schema of a label selector, bounded: a node holds every selector in memory.
 pub(crate) fn label_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -173,6 +185,18 @@ pub(crate) fn between(least: TimeSpan, most: TimeSpan, example: &str) -> Rule {
         most.as_millis()
     ))
     .message(format!("write a duration from {least} to {most}, such as {example}").as_str())
+}
+
+/// A duration field must be one of some.
+pub(crate) fn one_of(spans: &[TimeSpan]) -> Rule {
+    let list = |write: &dyn Fn(&TimeSpan) -> String| spans.iter().map(write).collect::<Vec<_>>().join(", ");
+    Rule::new(format!(
+        "!({}) || {} in [{}]",
+        TimeSpan::RULE,
+        cel_millis("self"),
+        list(&|span| span.as_millis().to_string())
+    ))
+    .message(format!("write one of {}", list(&TimeSpan::to_string)).as_str())
 }
 
 /// Milliseconds of a well-formed duration. CEL reads Go's durations, which have no days, so these are cut off and

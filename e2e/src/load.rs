@@ -11,6 +11,7 @@ const PORT: u16 = 8081;
 
 /// What came back so far.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Requests written, answered or not.
     pub sent: u64,
@@ -20,6 +21,10 @@ pub struct Report {
     pub done: bool,
     /// Answers, by `METHOD path status`.
     pub answers: BTreeMap<String, u64>,
+    /// Milliseconds since the load's start.
+    pub up_ms: u64,
+    /// When the last thousand 5xx came, in milliseconds since the load's start.
+    pub bad_ms: Vec<u64>,
 }
 
 impl Report {

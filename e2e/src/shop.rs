@@ -12,16 +12,34 @@ pub struct Service<'a> {
     pub image: &'a str,
     /// Pods.
     pub replicas: u32,
+    /// How long a pod is ready before the next one is replaced.
+    pub min_ready_seconds: u32,
     /// Environment: what makes one release differ from the next.
     pub env: &'a [(&'a str, &'a str)],
 }
 
-impl Service<'_> {
+impl<'a> Service<'a> {
+    /// The image of its own name, replaced as fast as pods become ready, with no environment.
+    #[must_use]
+    pub const fn new(name: &'a str, replicas: u32) -> Self {
+        Self {
+            name,
+            image: name,
+            replicas,
+            min_ready_seconds: 0,
+            env: &[],
+        }
+    }
+
     /// The YAML of both objects.
     #[must_use]
     pub fn manifest(&self, namespace: &str) -> String {
         let Self {
-            name, image, replicas, ..
+            name,
+            image,
+            replicas,
+            min_ready_seconds,
+            ..
         } = self;
         let env: Vec<_> = self
             .env
@@ -34,6 +52,7 @@ kind: Deployment
 metadata: {{name: {name}, namespace: {namespace}}}
 spec:
   replicas: {replicas}
+  minReadySeconds: {min_ready_seconds}
   selector: {{matchLabels: {{app: {name}}}}}
   strategy: {{rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}
   template:

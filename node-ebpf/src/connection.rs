@@ -168,6 +168,14 @@ fn leave(connection: &mut Connection, under_way: UnderWay) -> Next {
     Next::Raw
 }
 
+/// The connection leaves the fast path with the transfer that its request began with, which is told from its first byte.
+#[inline(always)]
+pub(crate) fn leave_untold(connection: &mut Connection) -> Next {
+    connection.record.head_len = 0;
+    connection.asked_bytes = 0;
+    leave(connection, UnderWay::Waiting)
+}
+
 /// The first transfer of a socket: it becomes a connection when it begins with a request.
 #[inline(always)]
 #[expect(
@@ -199,7 +207,7 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u
     let Some(connection) = CONNECTIONS.get_ptr_mut(socket.sock) else {
         return Next::Done;
     };
-    // SAFETY: as in `transfer`.
+    // SAFETY: as in `follow`.
     let connection = unsafe { &mut *connection };
     connection.local = u8::from(kind == Kind::Local);
     connection.sock = socket.sock;
@@ -213,7 +221,7 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u
 #[inline(always)]
 fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, returned: u64) -> Next {
     if connection.state == ConnectionState::Awaiting as u8 {
-        return go_on(connection, piece);
+        return go_on(connection, piece, returned);
     }
     if is_late_body(connection, piece) {
         return leave(connection, UnderWay::Answered);
@@ -224,10 +232,10 @@ fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, retu
     }
     // The head goes on in another part of the same call.
     if connection.head_open == 1 && returned > piece.len {
-        connection.record.head_len = 0;
-        connection.asked_bytes = 0;
-        return leave(connection, UnderWay::Waiting);
+        return leave_untold(connection);
     }
+    let behind = returned.saturating_sub(piece.len) as u32;
+    connection.asked_bytes = connection.asked_bytes.saturating_add(behind);
     // More than the head's room may be several requests; those that have bodies are told apart later, if at all.
     if piece.len > HEAD_BYTES as u64 && connection.expects_body == 0 {
         return Next::Raw;
@@ -408,13 +416,12 @@ fn enter(connection: &mut Connection, caller: &Caller, method: Method) {
 
 /// Data on the request side while an answer is awaited: more of the head, the body, or already the next request.
 #[inline(always)]
-fn go_on(connection: &mut Connection, piece: Piece) -> Next {
+fn go_on(connection: &mut Connection, piece: Piece, returned: u64) -> Next {
     let Some(word) = first_word(piece) else {
         return Next::Done;
     };
     let len = piece.len.min(http1::METHOD_BYTES as u64);
     connection.ahead_len = 0;
-    connection.asked_bytes = connection.asked_bytes.saturating_add(piece.len as u32);
     match http1::begin(word, len as usize) {
         Begin::Request(_) if connection.expects_body == 0 => return leave(connection, UnderWay::Waiting),
         Begin::Prefix => {
@@ -425,6 +432,10 @@ fn go_on(connection: &mut Connection, piece: Piece) -> Next {
             connection.ahead_ns = unsafe { bpf_ktime_get_ns() };
         }
         _ => {}
+    }
+    // What is told apart from the request is none of its bytes.
+    if connection.head_open == 1 || connection.ahead_len == 0 {
+        connection.asked_bytes = connection.asked_bytes.saturating_add(returned.max(piece.len) as u32);
     }
     if connection.head_open == 1 {
         append(connection, piece);

@@ -15,14 +15,15 @@ use shoalwatch_ebpf_common::{
     BUCKETS, Connection, Counter, CounterKey, HEAD_BYTES, MAX_ROUTES, MAX_ROWS, NO_SPANS, ROUTES_FULL, RequestRecord,
     Role, RouteKey, Stat, Task, bucket, head,
     http1::{self, Begin},
+    limit::MAX_LIMITS,
     peer_hash,
-    sampling::{self, Decision, NEVER, RANDOMNESS},
+    sampling::{self, Decision, NEVER, RANDOMNESS, Row},
     shape,
 };
 
 use crate::{
     buffer,
-    maps::{COUNTERS, EVENTS, ROUTE_ROWS, ROUTES, ROWS, SLOT},
+    maps::{COUNTERS, EVENTS, LIMITED, LIMITS, ROUTE_ROWS, ROUTES, ROWS, SLOT},
     stats::{add, count, increment},
 };
 
@@ -69,10 +70,13 @@ fn goes_on(connection: &mut Connection, end: usize) -> bool {
     let len = record.head_len as usize;
     let is_alone = end == len && record.read_bytes as usize == len;
     connection.extra = u8::from(!is_alone);
-    if is_alone || end == 0 || end >= len || connection.expects_body == 1 {
-        return false;
-    }
-    !matches!(http1::begin(word(record, end), len - end), Begin::Other)
+    !is_alone && connection.expects_body == 0 && begins_request(record, end, len)
+}
+
+/// Whether what lies behind a head that ends at `end`, if it does, begins like a request.
+#[inline(always)]
+pub(crate) fn begins_request(record: &RequestRecord, end: usize, len: usize) -> bool {
+    end != 0 && end < len && !matches!(http1::begin(word(record, end), len - end), Begin::Other)
 }
 
 /// Counts the request, and sends it where user space has to see it.
@@ -278,6 +282,7 @@ fn is_wanted(record: &mut RequestRecord, route: u32, headers: &head::Headers) ->
         Decision::Probability => count(Stat::DroppedProbability),
         Decision::Never => count(Stat::DroppedNever),
         Decision::Parent => count(Stat::DroppedParent),
+        Decision::RateLimited => count(Stat::DroppedLimit),
     }
     false
 }
@@ -296,6 +301,28 @@ fn decide(record: &mut RequestRecord, route: u32, headers: &head::Headers) -> De
     let Some(row) = ROWS.get(slot * MAX_ROWS + u32::from(row)) else {
         return Decision::Undecided;
     };
+    match by_row(record, row, headers) {
+        Decision::Keep if !lets_through(slot, rows.limit, record.end_ns) => Decision::RateLimited,
+        decision => decision,
+    }
+}
+
+/// Whether the policy's limit leaves this CPU one more span. Another program may interrupt this one here: then one of them may take a
+/// token too many, which the limit of user space puts right.
+#[inline(always)]
+fn lets_through(slot: u32, limit: u32, now_ns: u64) -> bool {
+    if limit == 0 {
+        return true;
+    }
+    let (Some(pace), Some(bucket)) = (LIMITS.get(slot * MAX_LIMITS + limit), LIMITED.get_ptr_mut(limit)) else {
+        return true;
+    };
+    // SAFETY: the map gave the pointer; it is aligned, this CPU's own, and lives as long as the program runs.
+    unsafe { (*bucket).take(pace, now_ns) }
+}
+
+#[inline(always)]
+fn by_row(record: &mut RequestRecord, row: &Row, headers: &head::Headers) -> Decision {
     let duration = record.end_ns.wrapping_sub(record.start_ns);
     let threshold = row.threshold(record.status, duration);
     record.threshold = threshold;

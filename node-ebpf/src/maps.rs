@@ -7,7 +7,9 @@ use aya_ebpf::{
 use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_DESCRIPTORS,
     DEFAULT_MAX_TASKS, DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey,
-    RouteRows, Stat, TASK_SLOTS, Task, sampling::Row,
+    RouteRows, Stat, TASK_SLOTS, Task,
+    limit::{Bucket, MAX_LIMITS, Pace},
+    sampling::Row,
 };
 
 /// The observed processes, by tgid.
@@ -39,6 +41,14 @@ pub(crate) static ROUTE_ROWS: Array<RouteRows> = Array::with_max_entries(2 * MAX
 /// The policies, folded; two slots.
 #[map]
 pub(crate) static ROWS: Array<Row> = Array::with_max_entries(2 * MAX_ROWS, 0);
+
+/// The policies' limits; two slots.
+#[map]
+pub(crate) static LIMITS: Array<Pace> = Array::with_max_entries(2 * MAX_LIMITS, 0);
+
+/// What each CPU used of them. Of no slot: a new policy does not begin with a new burst.
+#[map]
+pub(crate) static LIMITED: PerCpuArray<Bucket> = PerCpuArray::with_max_entries(MAX_LIMITS, 0);
 
 /// The slot in force. Read once for each request, so that a request sees one policy whole.
 #[map]

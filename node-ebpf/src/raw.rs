@@ -11,12 +11,11 @@ use aya_ebpf::{
 use shoalwatch_ebpf_common::{
     Connection, ConnectionState, HEAD_BYTES, MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind, RawRecord,
     RequestRecord, Stat, UnderWay, head,
-    http1::{self, Begin},
 };
 
 use crate::{
     buffer::{self, Pieces},
-    connection::{Caller, Transfer},
+    connection::{self, Caller, Transfer},
     finish,
     maps::{CONNECTIONS, RAW},
     socket::Socket,
@@ -45,11 +44,7 @@ pub(crate) fn tell(caller: &Caller, transfer: &Transfer) {
         if !holds_several(connection) {
             return;
         }
-        // Told from its first byte: not only what the head had room for.
-        connection.state = ConnectionState::Raw as u8;
-        connection.under_way = UnderWay::Waiting as u8;
-        connection.record.head_len = 0;
-        connection.asked_bytes = 0;
+        connection::leave_untold(connection);
     }
     if connection.state != ConnectionState::Raw as u8 {
         return;
@@ -66,7 +61,7 @@ fn holds_several(connection: &Connection) -> bool {
     // SAFETY: the connection's own field, which nobody writes.
     let zero = || unsafe { buffer::zero_at(&raw const connection.zero) };
     let end = head::headers(zero(), HEAD_BYTES, zero, |at| finish::word(record, at)).end;
-    end != 0 && end < HEAD_BYTES && !matches!(http1::begin(finish::word(record, end), HEAD_BYTES - end), Begin::Other)
+    finish::begins_request(record, end, HEAD_BYTES)
 }
 
 /// With a transfer missing the rest says nothing. From here on requests are only counted.
@@ -137,7 +132,8 @@ fn tell_request(connection: &mut Connection, sock: u64, kind: RawKind, under_way
 /// What was read ahead of the next request, which the request's record does not hold.
 #[inline(always)]
 fn tell_ahead(connection: &mut Connection, sock: u64) -> bool {
-    if connection.ahead_len == 0 {
+    // Where the head was open it is a part of what was kept of it.
+    if connection.ahead_len == 0 || connection.head_open == 1 {
         return true;
     }
     let Some(mut entry) = reserve::<RAW_SMALL_BYTES>() else {

@@ -11,7 +11,7 @@ use shoalwatch_pipeline::{
     matching::{RoutePattern, StatusSet},
     sampler::{BadPolicy, BadProbability, Limit, Parent, Policy, PolicySpec, Probability, RuleSpec},
     selector::{Operator, Requirement, Scoped, Selector},
-    sli::SliDefinition,
+    sli::{SliDefinition, Threshold},
 };
 
 use crate::enrichment::Identity;
@@ -63,6 +63,12 @@ pub(crate) enum Refused {
         #[source]
         source: BadProbability,
     },
+    /// A threshold that no bucket of the histograms ends at.
+    #[error(
+        "slis[{place}].slowerThanNs: {nanoseconds} is between two buckets: write a bound of http.server.request.duration, such \
+         as 250000000"
+    )]
+    Threshold { place: usize, nanoseconds: u64 },
     /// It comes from an operator that does not lead any more.
     #[error("term {offered} is older than term {newest}: this replica does not lead any more")]
     OlderTerm { offered: u64, newest: u64 },
@@ -75,7 +81,7 @@ impl Refused {
     /// A bounded name for metrics.
     pub(crate) const fn category(&self) -> &'static str {
         match self {
-            Self::Invalid(_) => "invalid",
+            Self::Invalid(_) | Self::Threshold { .. } => "invalid",
             Self::Policy { .. } | Self::Probability { .. } => "policy",
             Self::OlderTerm { .. } => "older_term",
             Self::Missing(_) => "missing",
@@ -112,7 +118,7 @@ impl InForce {
                 .map(compile_policy)
                 .collect::<Result<_, _>>()?,
             report_interval_ms: slis.iter().map(|sli| sli.report_interval_ms).min().unwrap_or(0),
-            slis: slis.into_iter().map(targeted).collect(),
+            slis: slis.into_iter().enumerate().map(targeted).collect::<Result<_, _>>()?,
             host_services,
         })
     }
@@ -256,7 +262,8 @@ fn selector(selector: &config::Selector) -> Selector {
     }
 }
 
-fn targeted(sli: config::Sli) -> TargetedSli {
+fn targeted((place, sli): (usize, config::Sli)) -> Result<TargetedSli, Refused> {
+    let threshold = threshold(place, sli.slower_than_ns)?;
     let mut bad = StatusSet::EMPTY;
     for matcher in &sli.bad {
         // Both are in range: `StatusMatcher` cannot be made otherwise.
@@ -269,16 +276,29 @@ fn targeted(sli: config::Sli) -> TargetedSli {
             }
         };
     }
-    TargetedSli {
+    if threshold.is_some() {
+        // What is never answered is not answered in time.
+        bad.add_aborted();
+    }
+    Ok(TargetedSli {
         definition: SliDefinition {
             id: Arc::from(sli.id),
             bad,
+            threshold,
             routes: sli.routes.into_iter().map(String::into_boxed_str).collect(),
         },
         namespace: sli.namespace,
         workload: sli.workload,
         container: sli.container,
+    })
+}
+
+fn threshold(place: usize, nanoseconds: u64) -> Result<Option<Threshold>, Refused> {
+    if nanoseconds == 0 {
+        return Ok(None);
     }
+    let threshold = Threshold::at(nanoseconds);
+    threshold.map(Some).ok_or(Refused::Threshold { place, nanoseconds })
 }
 
 #[cfg(test)]

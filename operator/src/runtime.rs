@@ -20,7 +20,6 @@ use crate::{
     distribution::{
         self, DELIVERIES, Distribution,
         auth::TokenReviewer,
-        residents::Residents,
         server::Server,
         serving::{LOOK_EVERY, Serving},
     },
@@ -149,7 +148,7 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         streams.clone(),
     );
     let stop = supervisor.stop(Shift::Early);
-    let residents = Residents::new(streams.clone());
+    let residents = distribution.residents();
     let server = Server::new(
         &distribution,
         reviewer,

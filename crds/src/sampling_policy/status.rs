@@ -33,7 +33,7 @@ pub struct SamplingPolicyStatus {
     #[schemars(with = "Nodes")]
     pub nodes: Option<Nodes>,
 
-    /// Version of the configuration that the nodes acknowledged.
+    /// Version of the policy that the nodes acknowledged, as term and hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = 128))]
     pub version: Option<String>,

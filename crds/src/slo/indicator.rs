@@ -2,23 +2,35 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema;
-use crate::values::{StatusMatcher, StatusString};
+use crate::values::{DurationString, StatusMatcher, StatusString, TimeSpan};
 
 /// What is measured. Exactly one member.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.http)", "name exactly one indicator: http, which may be {}"))]
+#[x_kube(validation = (
+    "has(self.http) != has(self.latency)",
+    "name exactly one indicator: http, which may be {}, or latency"
+))]
 pub struct Indicator {
     /// HTTP requests, counted by the nodes at the serving pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "HttpIndicator")]
     pub http: Option<HttpIndicator>,
+
+    /// HTTP requests that are answered in time, whatever the answer: a failure in time is good here, and bad for an SLO with
+    /// http. Counted by the nodes at the serving pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "LatencyIndicator")]
+    pub latency: Option<LatencyIndicator>,
 }
 
 impl Indicator {
-    /// The form of the INDICATOR column: `http 5xx,Aborted`.
+    /// The form of the INDICATOR column: `http 5xx,Aborted` or `latency 250ms`.
     #[must_use]
     pub fn summary(&self) -> Option<String> {
+        if let Some(latency) = &self.latency {
+            return Some(format!("latency {}", latency.threshold.as_str()));
+        }
         let http = self.http.as_ref()?;
         let bad: Vec<_> = http.bad.iter().map(StatusString::as_str).collect();
         Some(format!("http {}", bad.join(",")))
@@ -61,6 +73,48 @@ impl Default for HttpIndicator {
             container: None,
         }
     }
+}
+
+/// HTTP requests that are answered in time (SRE workbook, "Implementing SLOs": the share of all requests that is faster than the
+/// threshold; failures are the availability SLO's).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyIndicator {
+    /// A request is bad if its final status line took longer than this from the request's first byte, or never came. One of the
+    /// bounds that nodes count by: 5ms, 10ms, 25ms, 50ms, 75ms, 100ms, 250ms, 500ms, 750ms, 1s, 2s500ms, 5s, 7s500ms, 10s.
+    #[x_kube(validation = schema::one_of(&LatencyIndicator::THRESHOLDS))]
+    pub threshold: DurationString,
+
+    /// Routes that count, compared whole. At most 32. Default: all.
+    #[serde(default)]
+    #[schemars(schema_with = "routes")]
+    pub routes: Vec<String>,
+
+    /// Container whose answers count. Default: every container of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::label_name")]
+    pub container: Option<String>,
+}
+
+impl LatencyIndicator {
+    /// What a threshold can be: the bounds of `http.server.request.duration`, by which nodes count. Between two of them they
+    /// cannot tell who was in time.
+    pub const THRESHOLDS: [TimeSpan; 14] = [
+        TimeSpan::from_millis(5),
+        TimeSpan::from_millis(10),
+        TimeSpan::from_millis(25),
+        TimeSpan::from_millis(50),
+        TimeSpan::from_millis(75),
+        TimeSpan::from_millis(100),
+        TimeSpan::from_millis(250),
+        TimeSpan::from_millis(500),
+        TimeSpan::from_millis(750),
+        TimeSpan::from_millis(1_000),
+        TimeSpan::from_millis(2_500),
+        TimeSpan::from_millis(5_000),
+        TimeSpan::from_millis(7_500),
+        TimeSpan::from_millis(10_000),
+    ];
 }
 
 fn routes(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {

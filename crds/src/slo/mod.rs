@@ -5,22 +5,24 @@ mod indicator;
 mod rollback;
 mod rules;
 mod status;
+mod window;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schema;
-use crate::values::{DurationString, ObjectiveString, TimeSpan};
+use crate::values::ObjectiveString;
 
 pub use alerts::{AlertTier, Severity, default_alerts};
-pub use indicator::{HttpIndicator, Indicator};
+pub use indicator::{HttpIndicator, Indicator, LatencyIndicator};
 pub use rollback::{AlsoOn, PromoteAfter, Rollback, RollbackMode, RollbackWindows};
 pub use rules::{Rules, RulesKind, RulesObject, WrittenRules};
 pub use status::{
     Budget, Burn, Coverage, DryRunOutcome, DryRunRelease, DryRunReport, FiringAlert, Phase, Revision, RevisionRole,
     RollbackState, RollbackStatus, SloStatus, TimelineEntry, TimelineStep,
 };
+pub use window::{CalendarUnit, CalendarWindow, Window};
 
 /// What a workload promises, when to alert, and whether to undo a release that breaks the promise.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -129,28 +131,4 @@ pub enum TargetKind {
     /// A Deployment.
     #[default]
     Deployment,
-}
-
-/// The time over which a promise holds.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Window {
-    /// Length of a window that ends now, from 1h to 90d. Default: 30d.
-    #[serde(default = "Window::default_rolling")]
-    #[x_kube(validation = schema::between(TimeSpan::from_hours(1), TimeSpan::from_hours(90 * 24), "30d"))]
-    pub rolling: DurationString,
-}
-
-impl Window {
-    fn default_rolling() -> DurationString {
-        DurationString::new("30d")
-    }
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self {
-            rolling: Self::default_rolling(),
-        }
-    }
 }

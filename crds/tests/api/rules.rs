@@ -94,6 +94,16 @@ fn days_and_hours_are_compared_as_time() {
     }
 }
 
+#[test]
+fn a_threshold_is_the_same_however_it_is_written() {
+    let schema = schema::<Slo>();
+    let mut object = slo("checkout", "99.9");
+    for threshold in ["250ms", "1s", "1000ms", "2500ms", "2s500ms", "10s"] {
+        object["spec"]["indicator"] = json!({"latency": {"threshold": threshold}});
+        assert_eq!(refusals(&schema, &object, None), [], "{threshold}");
+    }
+}
+
 /// The rule in the schema of a written value accepts `text`.
 fn schema_accepts<T: Notation>(text: &str) -> bool {
     let generator = schemars::generate::SchemaSettings::openapi3().into_generator();

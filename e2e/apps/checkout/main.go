@@ -2,6 +2,8 @@
 //
 // FAIL_RATIO makes a bad release of it: that share of all answers is 500, spread evenly.
 // LATENCY is the time that every answer takes, such as 2ms.
+// UNREADY is how long after its start it is not ready, COLD_START how long every answer is 500.
+// DEPENDS_ON is the URL of a service without which every answer is 502.
 package main
 
 import (
@@ -33,31 +35,77 @@ func answer(status int) http.HandlerFunc {
 	}
 }
 
+// during says yes until so long after now.
+func during(start time.Duration) func() bool {
+	end := time.Now().Add(start)
+	return func() bool { return time.Now().Before(end) }
+}
+
+// lacking says whether the service at the URL does not answer.
+func lacking(url string) func() bool {
+	client := http.Client{Timeout: 500 * time.Millisecond}
+	return func() bool {
+		answer, err := client.Get(url)
+		if err != nil {
+			return true
+		}
+		_ = answer.Body.Close()
+		return false
+	}
+}
+
+func never() bool { return false }
+
+// settings are what makes a release a bad one.
+type settings struct {
+	failing, unready, cold, lacking func() bool
+	latency                         time.Duration
+}
+
+func settingsOf(env func(string) string) settings {
+	length := func(name string) time.Duration {
+		length, _ := time.ParseDuration(env(name))
+		return length
+	}
+	ratio, _ := strconv.ParseFloat(env("FAIL_RATIO"), 64)
+	set := settings{evenly(ratio), during(length("UNREADY")), during(length("COLD_START")), never, length("LATENCY")}
+	if url := env("DEPENDS_ON"); url != "" {
+		set.lacking = lacking(url)
+	}
+	return set
+}
+
 // shop serves what all of the shop's services serve, so that one load fits them all.
-func shop(ratio float64, latency time.Duration) http.Handler {
-	failing := evenly(ratio)
+func shop(set settings) http.Handler {
 	routes := http.NewServeMux()
 	routes.HandleFunc("/", answer(http.StatusOK))
 	routes.HandleFunc("/missing", answer(http.StatusNotFound))
 	routes.HandleFunc("/fail", answer(http.StatusServiceUnavailable))
 	shop := http.NewServeMux()
-	shop.HandleFunc("/healthz", answer(http.StatusOK))
-	shop.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(latency)
-		if failing() {
-			answer(http.StatusInternalServerError)(w, r)
+	shop.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
+		if set.unready() {
+			answer(http.StatusServiceUnavailable)(w, r)
 			return
 		}
-		routes.ServeHTTP(w, r)
+		answer(http.StatusOK)(w, r)
+	})
+	shop.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(set.latency)
+		switch {
+		case set.failing() || set.cold():
+			answer(http.StatusInternalServerError)(w, r)
+		case set.lacking():
+			answer(http.StatusBadGateway)(w, r)
+		default:
+			routes.ServeHTTP(w, r)
+		}
 	})
 	return shop
 }
 
 func main() {
-	ratio, _ := strconv.ParseFloat(os.Getenv("FAIL_RATIO"), 64)
-	latency, _ := time.ParseDuration(os.Getenv("LATENCY"))
 	address := ":" + envOr("PORT", "8080")
-	server := &http.Server{Addr: address, Handler: shop(ratio, latency), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Addr: address, Handler: shop(settingsOf(os.Getenv)), ReadHeaderTimeout: 10 * time.Second}
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
 	go func() {

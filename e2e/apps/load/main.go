@@ -32,13 +32,20 @@ type options struct {
 	traceparent string
 }
 
-// report is what came back so far. Answers are keyed "METHOD path status", the path as the mix has it.
+// maxBad is of how many bad answers the times are kept: the last ones.
+const maxBad = 1000
+
+// report is what came back so far. Answers are keyed "METHOD path status", the path as the mix has it. Times are in
+// milliseconds since the start.
 type report struct {
 	mu      sync.Mutex
+	start   time.Time
 	Sent    int            `json:"sent"`
 	Failed  int            `json:"failed"`
 	Done    bool           `json:"done"`
 	Answers map[string]int `json:"answers"`
+	UpMs    int64          `json:"upMs"`
+	BadMs   []int64        `json:"badMs"`
 }
 
 func (r *report) add(method, path string, status int) {
@@ -50,11 +57,15 @@ func (r *report) add(method, path string, status int) {
 		return
 	}
 	r.Answers[fmt.Sprintf("%s %s %d", method, path, status)]++
+	if status >= 500 {
+		r.BadMs = append(r.BadMs[max(0, len(r.BadMs)-maxBad+1):], time.Since(r.start).Milliseconds())
+	}
 }
 
 func (r *report) json() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.UpMs = time.Since(r.start).Milliseconds()
 	text, _ := json.Marshal(r)
 	return text
 }
@@ -197,7 +208,7 @@ func main() {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
-	report := &report{Answers: map[string]int{}}
+	report := &report{start: time.Now(), Answers: map[string]int{}, BadMs: []int64{}}
 	if listen != "" {
 		go func() {
 			log.Fatal(http.ListenAndServe(listen, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

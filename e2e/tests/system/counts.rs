@@ -29,15 +29,7 @@ async fn the_collectors_counts_equal_the_load_tools() -> Result<()> {
 }
 
 async fn all_services(bench: &Bench) -> Result<()> {
-    let manifests = SERVICES.map(|name| {
-        Service {
-            name,
-            image: name,
-            replicas: 1,
-            env: &[],
-        }
-        .manifest(&bench.namespace)
-    });
+    let manifests = SERVICES.map(|name| Service::new(name, 1).manifest(&bench.namespace));
     bench.cluster.apply(&manifests.join("---\n")).await?;
     for name in SERVICES {
         shoalwatch_e2e::install::rolled_out(&bench.cluster, &bench.namespace, &format!("deployment/{name}")).await?;

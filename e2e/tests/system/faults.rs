@@ -1,6 +1,6 @@
 //! Parts die under load: the last good policy stays in force, nothing is undone, all recover by themselves.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use shoalwatch_e2e::{
@@ -11,9 +11,11 @@ use shoalwatch_e2e::{
     shop::Service,
     wait,
 };
-use tokio::process::Command;
 
-use crate::bench::{Bench, bench};
+use crate::{
+    bench::{Bench, bench},
+    kill::kill,
+};
 
 /// (namespace, selector): in this order.
 const VICTIMS: [(&str, &str); 3] = [
@@ -36,14 +38,9 @@ async fn each_part_recovers_from_sigkill_under_load() -> Result<()> {
 
 async fn kill_each(bench: &Bench) -> Result<()> {
     bench.sample("1").await?;
-    Service {
-        name: "checkout",
-        image: "checkout",
-        replicas: 1,
-        env: &[],
-    }
-    .deploy(&bench.cluster, &bench.namespace)
-    .await?;
+    Service::new("checkout", 1)
+        .deploy(&bench.cluster, &bench.namespace)
+        .await?;
     bench.cluster.apply(&slo(&bench.namespace)).await?;
     let arguments = ["-target=checkout:8080", "-rate=100", "-connections=4"];
     let load = Load::start(&bench.cluster, &bench.namespace, "load", &arguments).await?;
@@ -103,38 +100,4 @@ async fn evaluated(bench: &Bench) -> Result<()> {
         Ok(Some(()))
     })
     .await
-}
-
-/// SIGKILL to the processes of a pod's container, found by their cgroup: from inside, a container's first process
-/// cannot be killed.
-async fn kill(cluster: &Cluster, namespace: &str, selector: &str) -> Result<()> {
-    let pods = cluster.pods(namespace, selector).await?;
-    let uid = pods
-        .into_iter()
-        .next()
-        .and_then(|pod| pod.metadata.uid)
-        .context("no such pod")?;
-    let victims = processes_of(&uid)?;
-    ensure!(!victims.is_empty(), "pod {uid} has no process here");
-    for pid in victims {
-        // One that is gone already is as dead as wanted.
-        let _gone = Command::new("kill").args(["-KILL", &pid.to_string()]).status().await?;
-    }
-    Ok(())
-}
-
-fn processes_of(uid: &str) -> Result<Vec<u32>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
-            continue;
-        };
-        let cgroup = fs::read_to_string(path.join("cgroup")).unwrap_or_default();
-        let command = fs::read_to_string(path.join("comm")).unwrap_or_default();
-        if cgroup.contains(uid) && !command.contains("pause") {
-            found.push(pid);
-        }
-    }
-    Ok(found)
 }

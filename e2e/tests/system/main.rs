@@ -8,5 +8,8 @@ mod bench;
 mod counts;
 mod faults;
 mod invalid;
+mod kill;
 mod policies;
 mod releases;
+mod rollout;
+mod spared;

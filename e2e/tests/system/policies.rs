@@ -17,14 +17,9 @@ async fn a_policy_changes_what_is_sampled_without_a_failed_request_or_a_restart(
 
 async fn change_live(bench: &Bench) -> Result<()> {
     bench.sample("0").await?;
-    Service {
-        name: "checkout",
-        image: "checkout",
-        replicas: 2,
-        env: &[],
-    }
-    .deploy(&bench.cluster, &bench.namespace)
-    .await?;
+    Service::new("checkout", 2)
+        .deploy(&bench.cluster, &bench.namespace)
+        .await?;
     let arguments = ["-target=checkout:8080", "-rate=200", "-connections=8"];
     let load = Load::start(&bench.cluster, &bench.namespace, "load", &arguments).await?;
     answered(bench, &load, 400).await?;

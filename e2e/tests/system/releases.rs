@@ -1,26 +1,24 @@
 //! Releases: a bad one is undone, once, and the next good one goes through.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use shoalwatch_crds::Slo;
-use shoalwatch_e2e::{install, load::Load, shop::Service, wait};
+use shoalwatch_crds::{Slo, values::TimeSpan};
+use shoalwatch_e2e::load::Report;
 
-use crate::bench::{Bench, bench};
+use crate::{
+    bench::{Bench, bench},
+    rollout::{Rollout, Terms, Way},
+};
 
 type Env<'a> = &'a [(&'a str, &'a str)];
 
-const V1: Env = &[("RELEASE", "v1")];
-const BAD: Env = &[("RELEASE", "v2"), ("FAIL_RATIO", "0.2")];
-const SLIGHTLY_BAD: Env = &[("RELEASE", "v2"), ("FAIL_RATIO", "0.01")];
-const V3: Env = &[("RELEASE", "v3")];
+const BAD: Env = &[("FAIL_RATIO", "0.2")];
+const SLIGHTLY_BAD: Env = &[("FAIL_RATIO", "0.01")];
+const OUT: Env = &[("FAIL_RATIO", "1")];
 
-/// How a release is applied.
-#[derive(Clone, Copy)]
-enum Way {
-    ClientSide,
-    ServerSide,
-}
+/// From the answer that completes the evidence to the patch.
+const GOAL: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn a_bad_release_is_undone_and_a_good_one_goes_through_by_client_side_apply() -> Result<()> {
@@ -46,137 +44,109 @@ async fn a_release_within_its_objective_is_not_undone() -> Result<()> {
     bench.run(|| not_undone(&bench)).await
 }
 
+/// `ROUNDS` says how many; three where nobody does.
+#[tokio::test]
+async fn every_bad_release_is_undone_within_three_seconds_of_its_evidence() -> Result<()> {
+    let Some(bench) = bench("releases-rounds").await? else {
+        return Ok(());
+    };
+    bench.run(|| every_round(&bench)).await
+}
+
+#[tokio::test]
+async fn an_outage_at_one_request_a_second_is_undone() -> Result<()> {
+    let Some(bench) = bench("releases-slow").await? else {
+        return Ok(());
+    };
+    bench.run(|| slow_outage(&bench)).await
+}
+
 async fn undone_then_good(bench: &Bench, way: Way) -> Result<()> {
-    let load = judged_v1(bench, way).await?;
-    release(bench, way, BAD).await?;
-    let released = Instant::now();
-    wait::until("the patch", Duration::from_mins(1), || async {
-        Ok((running(bench).await? == "v1").then_some(()))
-    })
-    .await?;
-    println!("undone {:?} after it was released", released.elapsed());
-    let slo = step(bench, "Verified").await?;
+    let terms = Terms {
+        way,
+        ..Terms::new("99")
+    };
+    let rollout = Rollout::begin(bench, terms, &[]).await?;
+    rollout.release("v2", BAD).await?;
+    rollout.until_running("v1", Duration::from_mins(1)).await?;
+    let slo = rollout.steps("Verified", 1).await?;
     println!("{:#?}", slo.status.context("no status")?.timeline);
-    install::rolled_out(&bench.cluster, &bench.namespace, "deployment/checkout").await?;
-    stays(bench, &load, "v1").await?;
-    release(bench, way, V3).await?;
-    install::rolled_out(&bench.cluster, &bench.namespace, "deployment/checkout").await?;
-    stays(bench, &load, "v3").await?;
-    load.stop(&bench.cluster).await
+    rollout.rolled_out().await?;
+    rollout.stays("v1", 2000).await?;
+    rollout.release("v3", &[]).await?;
+    rollout.rolled_out().await?;
+    rollout.stays("v3", 2000).await?;
+    rollout.end().await
 }
 
 async fn not_undone(bench: &Bench) -> Result<()> {
-    let load = judged_v1(bench, Way::ClientSide).await?;
-    release(bench, Way::ClientSide, SLIGHTLY_BAD).await?;
-    install::rolled_out(&bench.cluster, &bench.namespace, "deployment/checkout").await?;
-    stays(bench, &load, "v2").await?;
-    let bad = load.report(&bench.cluster).await?.of_class('5');
+    let rollout = Rollout::begin(bench, Terms::new("99"), &[]).await?;
+    rollout.release("v2", SLIGHTLY_BAD).await?;
+    rollout.rolled_out().await?;
+    rollout.stays("v2", 2000).await?;
+    let bad = rollout.load.report(&bench.cluster).await?.of_class('5');
     ensure!(bad >= 10, "only {bad} bad answers: the rule was never near its minimum");
-    load.stop(&bench.cluster).await
+    rollout.end().await
 }
 
-/// v1 under an SLO that is enforced, with customers, and known good.
-async fn judged_v1(bench: &Bench, way: Way) -> Result<Load> {
-    bench.cluster.apply(&slo(&bench.namespace)).await?;
-    release(bench, way, V1).await?;
-    install::rolled_out(&bench.cluster, &bench.namespace, "deployment/checkout").await?;
-    let arguments = [
-        "-target=checkout:8080",
-        "-rate=50",
-        "-connections=8",
-        "-per-connection=50",
-    ];
-    let load = Load::start(&bench.cluster, &bench.namespace, "load", &arguments).await?;
-    wait::until("v1 is known good", Duration::from_mins(1), || async {
-        let slo = bench.slos().get("checkout").await?;
-        let revisions = slo.status.map(|status| status.revisions).unwrap_or_default();
-        Ok(revisions
-            .iter()
-            .any(|one| format!("{:?}", one.role) == "KnownGood")
-            .then_some(()))
-    })
-    .await?;
-    Ok(load)
-}
-
-fn slo(namespace: &str) -> String {
-    format!(
-        "apiVersion: shoalwatch.dev/v1alpha1
-kind: SLO
-metadata: {{name: checkout, namespace: {namespace}}}
-spec:
-  targetRef: {{group: apps, kind: Deployment, name: checkout}}
-  objective: '99'
-  indicator: {{http: {{bad: [5xx]}}}}
-  rollback: {{mode: Enforce}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: shoalwatch-rollback, namespace: {namespace}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: shoalwatch-rollback}}
-subjects: [{{kind: ServiceAccount, name: shoalwatch-operator, namespace: {}}}]
-",
-        install::SYSTEM
-    )
-}
-
-async fn release(bench: &Bench, way: Way, env: Env<'_>) -> Result<()> {
-    let manifest = Service {
-        name: "checkout",
-        image: "checkout",
-        replicas: 2,
-        env,
+async fn every_round(bench: &Bench) -> Result<()> {
+    let rounds = std::env::var("ROUNDS").map_or(Ok(3), |rounds| rounds.parse::<usize>())?;
+    let rollout = Rollout::begin(bench, Terms::new("99.9"), &[]).await?;
+    for round in 1..=rounds {
+        let before = rollout.load.report(&bench.cluster).await?.up_ms;
+        rollout.release(&format!("bad-{round}"), BAD).await?;
+        rollout.until_running("v1", Duration::from_mins(2)).await?;
+        let report = rollout.load.report(&bench.cluster).await?;
+        let slo = undone(&rollout).await?;
+        let reason = slo
+            .status
+            .and_then(|status| status.rollback?.reason)
+            .context("no reason")?;
+        let late = since_evidence(&report, before, &reason)?;
+        println!("round {round} of {rounds}: patched {late:?} after its evidence: {reason}");
+        ensure!(late <= GOAL, "patched {late:?} after its evidence");
+        rollout.rolled_out().await?;
     }
-    .manifest(&bench.namespace);
-    match way {
-        Way::ClientSide => bench.cluster.apply(&manifest).await,
-        Way::ServerSide => bench.cluster.apply_server_side(&manifest, "delivery").await,
-    }
+    rollout.end().await
 }
 
-/// The release that the Deployment's template names.
-async fn running(bench: &Bench) -> Result<String> {
-    let template = bench
-        .deployments()
-        .get("checkout")
-        .await?
-        .spec
-        .context("no spec")?
-        .template;
-    let containers = template.spec.context("no pod spec")?.containers;
-    let env = containers
-        .into_iter()
-        .flat_map(|container| container.env.unwrap_or_default());
-    let release = env
-        .into_iter()
-        .find(|variable| variable.name == "RELEASE")
-        .and_then(|variable| variable.value);
-    release.context("no RELEASE in the template")
-}
-
-/// Waits for a step of the SLO's timeline.
-async fn step(bench: &Bench, step: &str) -> Result<Slo> {
-    wait::until(step, Duration::from_mins(2), || async {
-        let slo = bench.slos().get("checkout").await?;
-        let timeline = slo.status.iter().flat_map(|status| &status.timeline);
-        let there = timeline
-            .map(|entry| format!("{:?}", entry.step))
-            .any(|seen| seen == step);
-        Ok(Some(slo).filter(|_| there))
+/// Waits until the undo is verified.
+async fn undone(rollout: &Rollout<'_>) -> Result<Slo> {
+    shoalwatch_e2e::wait::until("the undo is verified", Duration::from_mins(2), || async {
+        let slo = rollout.bench.slos().get("checkout").await?;
+        let state = slo.status.as_ref().and_then(|status| status.rollback.as_ref());
+        let latched = state.is_some_and(|rollback| format!("{:?}", rollback.state) == "Latched");
+        Ok(Some(slo).filter(|_| latched))
     })
     .await
 }
 
-/// Two thousand further requests change nothing.
-async fn stays(bench: &Bench, load: &Load, release: &str) -> Result<()> {
-    let before = load.report(&bench.cluster).await?.sent;
-    wait::until("two thousand requests", Duration::from_mins(2), || async {
-        let now = running(bench).await?;
-        ensure!(now == release, "{now} runs instead of {release}");
-        Ok((load.report(&bench.cluster).await?.sent >= before + 2000).then_some(()))
-    })
-    .await?;
-    let now = running(bench).await?;
-    ensure!(now == release, "{now} runs instead of {release}");
-    Ok(())
+/// How long ago the bad answers that the reason names were complete, by the load's own clock. Seconds are judged whole, so the stretch
+/// that the reason names may have begun up to a second earlier.
+fn since_evidence(report: &Report, from_ms: u64, reason: &str) -> Result<Duration> {
+    let words: Vec<&str> = reason.split(' ').collect();
+    let [count, "bad", "of", _, "in", span, ..] = words[..] else {
+        anyhow::bail!("not understood: {reason}");
+    };
+    let count: usize = count.parse()?;
+    let span: TimeSpan = span.parse()?;
+    let bad: Vec<u64> = report.bad_ms.iter().copied().filter(|at| *at >= from_ms).collect();
+    let within = |stretch: &&[u64]| stretch[count - 1] - stretch[0] <= span.as_millis() + 1000;
+    let complete = bad
+        .windows(count)
+        .find(within)
+        .context("the load saw fewer bad answers")?[count - 1];
+    Ok(Duration::from_millis(report.up_ms - complete))
+}
+
+async fn slow_outage(bench: &Bench) -> Result<()> {
+    let terms = Terms {
+        rate: 1,
+        ..Terms::new("99.9")
+    };
+    let rollout = Rollout::begin(bench, terms, &[]).await?;
+    rollout.release("v2", OUT).await?;
+    rollout.until_running("v1", Duration::from_mins(3)).await?;
+    rollout.steps("Patched", 1).await?;
+    rollout.end().await
 }

@@ -34,12 +34,14 @@ pub struct RouteKey {
     pub shape: u64,
 }
 
-/// The row of each method for one route, by the method's number: entry of the map `ROUTE_ROWS`.
+/// The row of each method for one route, by the method's number, and its policy's limit: entry of the map `ROUTE_ROWS`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RouteRows {
     /// Places in the map `ROWS`, within its slot. The last one is nobody's.
     pub rows: [u16; Method::NUMBERS + 1],
+    /// The place of the policy's limit in the map `LIMITS`, within its slot, and in `LIMITED`; 0: it has none.
+    pub limit: u32,
 }
 
 /// What a histogram is known by: key of the map `COUNTERS`.
@@ -115,7 +117,7 @@ pub const fn bucket(duration_ns: u64) -> usize {
 
 const _: () = {
     assert!(size_of::<RouteKey>() == 16);
-    assert!(size_of::<RouteRows>() == 24);
+    assert!(size_of::<RouteRows>() == 28);
     assert!(size_of::<CounterKey>() == 8);
     assert!(size_of::<Counter>() == 8 + 8 * BUCKETS);
 };

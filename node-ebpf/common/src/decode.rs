@@ -45,8 +45,7 @@ pub struct RequestEvent<'a> {
     pub status: u16,
     /// Which end the process is.
     pub role: Role,
-    /// What the kernel decided: never [`Decision::Probability`], [`Decision::Never`] or [`Decision::Parent`], of which no event
-    /// is sent.
+    /// What the kernel decided: [`Decision::Undecided`] or [`Decision::Keep`]. Of what it drops no event is sent.
     pub decision: Decision,
     /// The request's first bytes, at most [`HEAD_BYTES`].
     pub head: &'a [u8],

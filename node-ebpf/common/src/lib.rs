@@ -24,6 +24,7 @@ mod counter;
 mod decode;
 pub mod head;
 pub mod http1;
+pub mod limit;
 mod process;
 mod raw;
 mod request;
@@ -60,6 +61,8 @@ pub mod maps {
     pub const ROUTE_ROWS: &str = "ROUTE_ROWS";
     /// Array: two slots of [`Row`](crate::sampling::Row)s.
     pub const ROWS: &str = "ROWS";
+    /// Array: two slots of [`Pace`](crate::limit::Pace)s, by [`RouteRows::limit`](crate::RouteRows::limit).
+    pub const LIMITS: &str = "LIMITS";
     /// Array with one entry: the slot in force, 0 or 1.
     pub const SLOT: &str = "SLOT";
     /// Per-CPU hash map: [`CounterKey`](crate::CounterKey) → [`Counter`](crate::Counter).

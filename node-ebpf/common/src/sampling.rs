@@ -86,6 +86,8 @@ pub enum Decision {
     Never = 3,
     /// Its caller did not sample its span.
     Parent = 4,
+    /// It would become a span, and its policy's limit per second is used up: see [`limit`](crate::limit).
+    RateLimited = 5,
 }
 
 /// Decides by a row's threshold and flags; `parent`: the caller's flag, where there is a caller.

@@ -53,11 +53,13 @@ pub enum Stat {
     /// Calls of observed processes that let the kernel transfer on its own (`io_uring`): any number of requests may go that way, so each
     /// call counts as one that was lost.
     IoUring = 23,
+    /// Requests that became no span: their policy's limit per second is used up on this CPU.
+    DroppedLimit = 24,
 }
 
 impl Stat {
     /// All counters, in the order of their numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Requests,
         Self::Events,
         Self::RingFull,
@@ -82,6 +84,7 @@ impl Stat {
         Self::RouteLost,
         Self::RawFull,
         Self::IoUring,
+        Self::DroppedLimit,
     ];
     /// How many counters there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -121,6 +124,7 @@ impl Stat {
             Self::RouteLost => "route_lost",
             Self::RawFull => "raw_full",
             Self::IoUring => "io_uring",
+            Self::DroppedLimit => "dropped_limit",
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use aya::Pod;
 
-use crate::{Connection, Counter, CounterKey, RouteKey, RouteRows, Task, sampling::Row};
+use crate::{Connection, Counter, CounterKey, RouteKey, RouteRows, Task, limit::Pace, sampling::Row};
 
 // SAFETY: `#[repr(C)]`, integers only, and the size assertions show that there is no padding.
 unsafe impl Pod for Task {}
@@ -20,3 +20,5 @@ unsafe impl Pod for Counter {}
 unsafe impl Pod for RouteRows {}
 // SAFETY: as above.
 unsafe impl Pod for Row {}
+// SAFETY: as above.
+unsafe impl Pod for Pace {}

@@ -235,8 +235,13 @@ pub struct Sli {
     /// Absent: every container of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// Which requests are bad; all others are good, aborted ones too.
+    /// Which requests are bad; all others are good, aborted ones too. May be absent where `slower_than_ns` is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bad: Vec<StatusMatcher>,
+    /// Nanoseconds; 0: durations do not matter. Otherwise a request is bad too when its final status line took longer, or never
+    /// came. One of the upper bounds of `http.server.request.duration`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slower_than_ns: u64,
     /// Route templates; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
@@ -247,6 +252,11 @@ pub struct Sli {
 
 const fn ten_seconds() -> u32 {
     10_000
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Processes outside Kubernetes. Every condition that is set must hold, and one must be set.

@@ -116,10 +116,10 @@ fn named(path: &str, name: &str) -> Checked {
 fn check_sli(path: &str, sli: &Sli) -> Checked {
     named(&format!("{path}.id"), &sli.id)?;
     named(&format!("{path}.workload"), &sli.workload)?;
-    if sli.bad.is_empty() {
+    if sli.bad.is_empty() && sli.slower_than_ns == 0 {
         return Err(ConfigError::new(
             format!("{path}.bad"),
-            "is empty: say which requests are bad, such as [\"5xx\"]",
+            "is empty: say which requests are bad, such as [\"5xx\"], or set slowerThanNs",
         ));
     }
     let interval = limits::REPORT_INTERVAL_MS;
@@ -262,6 +262,7 @@ fn sli_from_wire(path: &str, sli: wire::Sli) -> Checked<Sli> {
         bad: convert_all(&format!("{path}.bad"), sli.bad, status_from_wire)?,
         routes: sli.routes,
         report_interval_ms: sli.report_interval_ms,
+        slower_than_ns: sli.slower_than_ns,
     })
 }
 
@@ -389,6 +390,7 @@ impl From<Sli> for wire::Sli {
             bad: sli.bad.into_iter().map(Into::into).collect(),
             routes: sli.routes,
             report_interval_ms: sli.report_interval_ms,
+            slower_than_ns: sli.slower_than_ns,
         }
     }
 }

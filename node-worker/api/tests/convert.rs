@@ -96,23 +96,31 @@ fn policy() -> impl Strategy<Value = SamplingPolicy> {
         )
 }
 
+fn bad_or_slow() -> impl Strategy<Value = (Vec<StatusMatcher>, u64)> {
+    prop_oneof![
+        (collection::vec(status(), 1..3), Just(0)),
+        (collection::vec(status(), 0..3), 1..=u64::MAX),
+    ]
+}
+
 fn sli() -> impl Strategy<Value = Sli> {
     let routes = collection::vec(name(), 0..3);
     (
         name(),
         name(),
         option::of(name()),
-        collection::vec(status(), 1..3),
+        bad_or_slow(),
         routes,
         limits::REPORT_INTERVAL_MS,
     )
         .prop_map(
-            |(namespace, workload, container, bad, routes, report_interval_ms)| Sli {
+            |(namespace, workload, container, (bad, slower_than_ns), routes, report_interval_ms)| Sli {
                 id: String::new(),
                 namespace,
                 workload,
                 container,
                 bad,
+                slower_than_ns,
                 routes,
                 report_interval_ms,
             },
@@ -215,6 +223,22 @@ fn what_is_out_of_bounds_is_refused_with_its_path() {
         let refusal = refusal(config);
         assert!(refusal.starts_with(&format!("{path}: ")), "{refusal}");
     }
+}
+
+#[test]
+fn an_sli_says_what_is_bad() {
+    let sli = |slower_than_ns| wire::NodeConfig {
+        slis: vec![wire::Sli {
+            id: "s".to_owned(),
+            workload: "checkout".to_owned(),
+            report_interval_ms: 1_000,
+            slower_than_ns,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    assert!(refusal(sli(0)).starts_with("slis[0].bad: "));
+    assert!(NodeConfig::try_from(sli(1)).is_ok());
 }
 
 #[test]

@@ -11,10 +11,10 @@
 mod fold;
 
 use crate::request::Method;
-use crate::sampler::Policy;
+use crate::sampler::{Limit, Policy};
 use fold::RuleSet;
 use shoalwatch_ebpf_common::sampling::Row;
-use shoalwatch_ebpf_common::{MAX_ROWS, RouteRows, http1};
+use shoalwatch_ebpf_common::{MAX_ROWS, RouteRows, http1, limit::MAX_LIMITS};
 
 /// The place of [`Row::NEVER`] in every table: what no policy covers.
 pub const NEVER: u16 = 0;
@@ -52,10 +52,11 @@ pub fn route_rows(table: &mut RowTable, policy: Option<&Policy>, template: &str)
     rows
 }
 
-/// The rows of all policies together, each once: at most [`MAX_ROWS`].
+/// The rows of all policies together, each once: at most [`MAX_ROWS`]; and their limits.
 #[derive(Debug, Clone)]
 pub struct RowTable {
     rows: Vec<Row>,
+    limits: Vec<(u32, Limit)>,
     overflowed: u64,
 }
 
@@ -71,6 +72,7 @@ impl RowTable {
     pub fn new() -> Self {
         Self {
             rows: vec![Row::NEVER, Row::UNDECIDED],
+            limits: Vec::new(),
             overflowed: 0,
         }
     }
@@ -87,6 +89,19 @@ impl RowTable {
             self.rows.push(row);
         }
         u16::try_from(place).unwrap_or(UNDECIDED)
+    }
+
+    /// Puts a policy's limit in force at its place, from 1 to [`MAX_LIMITS`] − 1; elsewhere it is left to user space.
+    pub fn limit(&mut self, place: u32, limit: Limit) {
+        if (1..MAX_LIMITS).contains(&place) {
+            self.limits.push((place, limit));
+        }
+    }
+
+    /// All limits with their places.
+    #[must_use]
+    pub fn limits(&self) -> &[(u32, Limit)] {
+        &self.limits
     }
 
     /// All rows by their places.

@@ -8,6 +8,7 @@ mod report;
 
 use crate::matching::StatusSet;
 use crate::request::{PodId, Request, Status};
+use shoalwatch_ebpf_common::{BOUNDS_NS, BUCKETS, bucket};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -20,8 +21,26 @@ pub struct SliDefinition {
     pub id: Arc<str>,
     /// All others are good: answers with another status, and aborted requests where they are not named.
     pub bad: StatusSet,
+    /// Answers beyond it are bad too; absent: durations do not matter.
+    pub threshold: Option<Threshold>,
     /// Route templates that are counted; empty: all.
     pub routes: Vec<Box<str>>,
+}
+
+/// The longest duration that is in time. It is a bound of the duration histograms, so what the kernel counted is judged exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Threshold {
+    /// Buckets up to it.
+    in_time: usize,
+}
+
+impl Threshold {
+    /// Nothing where no bucket ends at so many nanoseconds.
+    #[must_use]
+    pub fn at(nanoseconds: u64) -> Option<Self> {
+        let last = BOUNDS_NS.iter().position(|bound| *bound == nanoseconds)?;
+        Some(Self { in_time: last + 1 })
+    }
 }
 
 /// Bounds of [`SliCounters`].
@@ -194,11 +213,21 @@ impl SliCounters {
 
     /// Counts an answer of a pod.
     pub fn record(&mut self, row: RowId, pod: PodId, request: &Request<'_>) -> Counted {
-        self.record_many(row, pod, request.template, request.status, 1)
+        let mut answers = [0; BUCKETS];
+        answers[bucket(request.duration_ns())] = 1;
+        self.record_many(row, pod, request.template, request.status, &answers)
     }
 
-    /// Counts several answers of a pod that differ in nothing that matters here.
-    pub fn record_many(&mut self, row: RowId, pod: PodId, template: &str, status: Status, answers: u64) -> Counted {
+    /// Counts answers of a pod that differ in nothing that matters here but their durations: how many there are per bucket.
+    /// [`Counted::Good`] when all of them were.
+    pub fn record_many(
+        &mut self,
+        row: RowId,
+        pod: PodId,
+        template: &str,
+        status: Status,
+        answers: &[u64; BUCKETS],
+    ) -> Counted {
         let Some(row) = self.rows.get_mut(&row) else {
             return Counted::NoRow;
         };
@@ -208,13 +237,13 @@ impl SliCounters {
         if !definition.is_about(template) {
             return Counted::NotMeant;
         }
-        let bad = definition.bad.contains(status);
+        let (good, bad) = definition.judge(status, answers);
         row.changed_in = self.next_report;
-        if !bad {
-            row.good += answers;
+        row.good += good;
+        if bad == 0 {
             return Counted::Good;
         }
-        row.bad += answers;
+        row.bad += bad;
         if let Some(was_bad) = row.pods.get_mut(&pod) {
             *was_bad = true;
         }
@@ -288,6 +317,17 @@ impl SliCounters {
 impl SliDefinition {
     fn is_about(&self, template: &str) -> bool {
         self.routes.is_empty() || self.routes.iter().any(|route| **route == *template)
+    }
+
+    /// How many answers with one status are good and how many bad.
+    fn judge(&self, status: Status, answers: &[u64; BUCKETS]) -> (u64, u64) {
+        let in_time = match self.threshold {
+            _ if self.bad.contains(status) => 0,
+            Some(threshold) => threshold.in_time,
+            None => BUCKETS,
+        };
+        let (good, bad) = answers.split_at(in_time);
+        (good.iter().sum(), bad.iter().sum())
     }
 }
 

@@ -61,6 +61,20 @@ fn a_refusal_names_the_field_and_every_cause() {
 }
 
 #[test]
+fn a_threshold_between_two_buckets_is_refused() {
+    let sli = |nanoseconds: u64| {
+        compile(&format!(
+            "config: {{slis: [{{id: a, namespace: shop, workload: checkout, slowerThanNs: {nanoseconds}}}]}}"
+        ))
+    };
+    let refused = sli(200_000_000).unwrap_err();
+    assert_eq!(refused.category(), "invalid");
+    let reason = refused.reason();
+    assert!(reason.starts_with("slis[0].slowerThanNs: 200000000 "), "{reason}");
+    assert!(sli(250_000_000).is_ok());
+}
+
+#[test]
 fn a_reason_fits_into_a_nack() {
     let name = "é".repeat(REASON_BYTES);
     let refused = compile(&format!(

@@ -68,6 +68,11 @@ pub enum LoadError {
         #[source]
         source: ProgramError,
     },
+    /// The kernel would not say when its programs have finished, and policies could not change without a seam.
+    #[error(
+        "a grace period cannot be waited for: the kernel needs CONFIG_MEMBARRIER, and no nohz_full among its options"
+    )]
+    Grace(#[source] io::Error),
     /// A loaded program could not be attached.
     #[error(
         "program {program} cannot be attached: the kernel needs CONFIG_BPF_EVENTS and CONFIG_HAVE_SYSCALL_TRACEPOINTS"
@@ -96,6 +101,7 @@ impl LoadError {
             Self::Object(_) | Self::Missing { .. } => "object",
             Self::Verifier { .. } => "verifier",
             Self::Attach { .. } => "attach",
+            Self::Grace(_) => "grace",
         }
     }
 
@@ -186,7 +192,7 @@ pub enum ProbeError {
         source: MapError,
     },
     /// The kernel does not say when its programs have finished.
-    #[error("a grace period cannot be waited for: the kernel needs CONFIG_MEMBARRIER")]
+    #[error("a grace period cannot be waited for, although it could when the probes were loaded: restart the worker")]
     Grace(#[source] io::Error),
 }
 

@@ -33,7 +33,7 @@ pub use shoalwatch_ebpf_common::{
     BUCKETS, Counter, CounterKey, HEAD_BYTES, MAX_ROUTES, MAX_ROWS, NO_SPANS, ProcessEvent, ProcessKind, ROUTES_FULL,
     RawEvent, RawKind, RawNews, RawRequest, RequestEvent, Role, RouteKey, RouteRows, Stat, Task, UnderWay,
     http1::{self, Method},
-    peer_hash, sampling,
+    limit, peer_hash, sampling,
 };
 pub use stats::{Fullness, Stats, Usage};
 pub use tables::{Slot, Tables};

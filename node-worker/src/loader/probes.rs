@@ -15,7 +15,7 @@ use shoalwatch_ebpf_common::{
 use super::{
     attach,
     error::{Degraded, LoadError, ProbeError, os_error},
-    host,
+    grace, host,
     kernel_types::{SocketOffsets, TypesError},
     price::Price,
     stats::{Fullness, Stats, Usage},
@@ -108,6 +108,7 @@ impl Probes {
     pub fn load(options: &LoaderOptions) -> Result<Self, LoadError> {
         options.validate()?;
         host::prepare()?;
+        grace::wait().map_err(LoadError::Grace)?;
         let newtask = NewtaskOffsets::read();
         let sockets = SocketOffsets::read()?;
         let mut object = attach::load_object(options, newtask.as_ref().ok().copied(), &sockets)?;

@@ -17,6 +17,12 @@ impl Stats {
         self.counts[stat as usize]
     }
 
+    #[cfg(test)]
+    pub(crate) const fn with(mut self, stat: Stat, count: u64) -> Self {
+        self.counts[stat as usize] = count;
+        self
+    }
+
     /// All counters of the kernel.
     pub fn iter(&self) -> impl Iterator<Item = (Stat, u64)> {
         Stat::ALL.into_iter().zip(self.counts)

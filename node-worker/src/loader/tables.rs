@@ -10,7 +10,12 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, MapError, PerCpuHashMap},
 };
-use shoalwatch_ebpf_common::{Counter, CounterKey, MAX_ROUTES, MAX_ROWS, RouteKey, RouteRows, maps, sampling::Row};
+use shoalwatch_ebpf_common::{
+    Counter, CounterKey, MAX_ROUTES, MAX_ROWS, RouteKey, RouteRows,
+    limit::{MAX_LIMITS, Pace},
+    maps,
+    sampling::Row,
+};
 
 use super::{
     attach,
@@ -44,6 +49,7 @@ pub struct Tables {
     routes: HashMap<MapData, RouteKey, u32>,
     route_rows: Array<MapData, RouteRows>,
     rows: Array<MapData, Row>,
+    limits: Array<MapData, Pace>,
     slot_in_force: Array<MapData, u32>,
     counters: PerCpuHashMap<MapData, CounterKey, Counter>,
     slot: Slot,
@@ -64,6 +70,7 @@ impl Tables {
             routes: attach::take_map(object, maps::ROUTES)?,
             route_rows: attach::take_map(object, maps::ROUTE_ROWS)?,
             rows: attach::take_map(object, maps::ROWS)?,
+            limits: attach::take_map(object, maps::LIMITS)?,
             slot_in_force: attach::take_map(object, maps::SLOT)?,
             counters: attach::take_map(object, maps::COUNTERS)?,
             slot: Slot::First,
@@ -102,6 +109,11 @@ impl Tables {
     /// One row, from 0 to [`MAX_ROWS`] − 1.
     pub fn set_row(&mut self, slot: Slot, row: u32, value: &Row) -> Result<(), ProbeError> {
         set(&mut self.rows, maps::ROWS, slot as u32 * MAX_ROWS + row, *value)
+    }
+
+    /// What each CPU may let through by a limit, from 1 to [`MAX_LIMITS`] − 1, which [`RouteRows::limit`] names.
+    pub fn set_limit(&mut self, slot: Slot, place: u32, limit: Pace) -> Result<(), ProbeError> {
+        set(&mut self.limits, maps::LIMITS, slot as u32 * MAX_LIMITS + place, limit)
     }
 
     /// Waits until no program reads the slot that is not in force any more.

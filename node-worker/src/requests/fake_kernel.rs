@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use shoalwatch_pipeline::folding::RowTable;
+use shoalwatch_pipeline::{folding::RowTable, sampler::Limit};
 
 use super::Kernel;
 use crate::loader::{
@@ -37,7 +38,12 @@ pub(crate) struct Told {
     pub(crate) forgotten: Vec<RouteKey>,
     /// The row of every taught route's GET.
     pub(crate) rows: BTreeMap<u32, sampling::Row>,
+    /// The limit of every taught route.
+    pub(crate) limits: BTreeMap<u32, (u32, Limit)>,
+    pub(crate) stats: Stats,
     pub(crate) turns: usize,
+    /// Refuses to be told of policies.
+    pub(crate) refuses: bool,
 }
 
 /// Remembers and repeats.
@@ -100,7 +106,7 @@ impl Kernel for FakeKernel {
     }
 
     fn stats(&self) -> Stats {
-        Stats::default()
+        self.lock().stats
     }
 
     fn fullness(&self) -> Fullness {
@@ -121,6 +127,13 @@ impl Kernel for FakeKernel {
     fn decide_by(&mut self, table: &RowTable, routes: &[(u32, RouteRows)]) -> Result<(), ProbeError> {
         let mut told = self.lock();
         told.turns += 1;
+        if told.refuses {
+            return Err(ProbeError::Grace(io::ErrorKind::Unsupported.into()));
+        }
+        told.limits = routes
+            .iter()
+            .filter_map(|(route, rows)| limit_of(*route, *rows, table))
+            .collect();
         told.rows = routes
             .iter()
             .map(|(route, rows)| (*route, row_of_get(*rows, table)))
@@ -148,6 +161,11 @@ impl Kernel for FakeKernel {
     fn forget_counter(&mut self, key: CounterKey) {
         self.lock().counters.remove(&(key.route, key.status, key.method));
     }
+}
+
+fn limit_of(route: u32, rows: RouteRows, table: &RowTable) -> Option<(u32, (u32, Limit))> {
+    let limit = table.limits().iter().find(|(place, _)| *place == rows.limit)?;
+    Some((route, *limit))
 }
 
 fn row_of_get(rows: RouteRows, table: &RowTable) -> sampling::Row {

@@ -4,7 +4,7 @@ use shoalwatch_pipeline::folding::RowTable;
 
 use crate::loader::{
     Counter, CounterKey, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RawEvent, RequestEvent, RouteKey,
-    RouteRows, Stat, Stats, Task,
+    RouteRows, Stat, Stats, Task, limit::Pace,
 };
 
 /// See [`Probes`]. Dynamic, so that the same loop runs without probes and, in tests, without a kernel.
@@ -92,6 +92,9 @@ impl Kernel for Probes {
         tables.wait_until_unread()?;
         for (place, row) in (0..).zip(table.rows()) {
             tables.set_row(slot, place, row)?;
+        }
+        for (place, limit) in table.limits() {
+            tables.set_limit(slot, *place, Pace::of(limit.per_second, limit.burst))?;
         }
         for (route, rows) in routes {
             tables.set_route_rows(slot, *route, *rows)?;

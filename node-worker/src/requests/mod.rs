@@ -210,6 +210,7 @@ impl Runner {
                 taught: Taught::default(),
                 rows: RowTable::default(),
                 duties_changed: false,
+                refused_until_ns: 0,
                 counted_unix_ns: Now::read().unix_ns,
                 kernel_counts: Stats::default(),
             },
@@ -264,7 +265,7 @@ impl Runner {
             observer.count(now);
             observer.attribute_losses(now);
         }
-        observer.follow_duties();
+        observer.follow_duties(now);
         self.hand_on_spans(now, false);
     }
 

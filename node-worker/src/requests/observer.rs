@@ -70,6 +70,8 @@ pub(super) struct Observer {
     pub(super) rows: RowTable,
     /// A service is decided about by other policies than the kernel knows.
     pub(super) duties_changed: bool,
+    /// The kernel refused them, and is asked again from then on: monotonic nanoseconds.
+    pub(super) refused_until_ns: u64,
     /// When the kernel's counters were read last.
     pub(super) counted_unix_ns: u64,
     /// What the kernel had counted then, for the counters that are told on.
@@ -85,7 +87,8 @@ impl Observer {
         self.in_force = in_force;
         self.examine_all(now);
         self.duties_changed = true;
-        self.follow_duties();
+        self.refused_until_ns = 0;
+        self.follow_duties(now);
     }
 
     /// What the API server says now about this node's pods.

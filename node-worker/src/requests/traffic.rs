@@ -1,7 +1,7 @@
 //! From one record of the ring to numbers and spans.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -16,7 +16,7 @@ use shoalwatch_pipeline::{
     red::{RedLimits, RedMetrics, SeriesKey},
     request::{Method, PeerId, Request, RouteId, ServiceId, Status, Target, Trace},
     routes::{RouteLimits, RouteTable},
-    sampler::{Decision, DropReason, Policy, Sampler, Verdict},
+    sampler::{Decision, DropReason, Limit, Policy, Sampler, Verdict},
     sli::{Counted, Report, ReportRow, SliCounters, SliLimits},
 };
 use shoalwatch_protocols::{
@@ -38,8 +38,8 @@ use super::{
 use crate::{
     counters::{Count, Counters},
     export::SCOPE,
-    in_force::InForce,
-    loader::{NO_SPANS, RequestEvent, Role, sampling},
+    in_force::{InForce, NamedPolicy},
+    loader::{NO_SPANS, RequestEvent, Role, limit::MAX_LIMITS, sampling},
 };
 
 /// The state that requests change.
@@ -54,12 +54,20 @@ pub(super) struct Traffic {
     counted_ns: u64,
     /// The latest of every row, as reports told it.
     sli_rows: BTreeMap<(Arc<str>, Arc<str>), ReportRow>,
-    samplers: Vec<(Box<str>, Sampler)>,
+    samplers: Vec<InForcePolicy>,
     /// Absent where nobody takes spans.
     pub(super) spans: Option<SpanQueue>,
     template: String,
     /// Services that were seen exporting spans since the last look.
     exporting: Vec<ServiceId>,
+}
+
+/// A policy in force, by its id.
+struct InForcePolicy {
+    id: Box<str>,
+    sampler: Sampler,
+    /// Of its limit in the kernel, and its own for as long as it is in force: what was let through stays used there too.
+    place: u32,
 }
 
 /// Where OTLP/HTTP exports spans to
@@ -100,19 +108,28 @@ impl Traffic {
 
     /// From the next request on. What a policy's limit let through already stays used.
     pub(super) fn configure(&mut self, in_force: &InForce, now: Now) {
-        let mut old: HashMap<_, _> = std::mem::take(&mut self.samplers).into_iter().collect();
+        let old = std::mem::take(&mut self.samplers).into_iter();
+        let mut old: HashMap<_, _> = old.map(|old| (old.id.clone(), old)).collect();
+        let known = |named: &&NamedPolicy| old.contains_key(&named.id);
+        let taken: HashSet<u32> = in_force
+            .policies()
+            .filter(known)
+            .map(|named| old[&named.id].place)
+            .collect();
+        let mut free = (1..).filter(|place| !taken.contains(place));
         self.samplers = in_force
             .policies()
             .map(|named| {
                 let policy = named.policy.clone();
-                let sampler = match old.remove(&named.id) {
-                    Some(mut sampler) => {
-                        sampler.replace(policy, now.monotonic_ns);
-                        sampler
-                    }
-                    None => Sampler::new(policy, now.monotonic_ns),
-                };
-                (named.id.clone(), sampler)
+                if let Some(mut known) = old.remove(&named.id) {
+                    known.sampler.replace(policy, now.monotonic_ns);
+                    return known;
+                }
+                InForcePolicy {
+                    id: named.id.clone(),
+                    sampler: Sampler::new(policy, now.monotonic_ns),
+                    place: free.next().unwrap_or(0),
+                }
             })
             .collect();
         self.slis.configure(in_force.sli_definitions());
@@ -224,7 +241,7 @@ impl Traffic {
     /// The limit of the policy that the kernel decided by.
     fn allow(&mut self, service: &Service, now: Now) -> bool {
         let policy = service.policies.last();
-        let Some((_, sampler)) = policy.and_then(|policy| self.samplers.get_mut(*policy)) else {
+        let Some(InForcePolicy { sampler, .. }) = policy.and_then(|policy| self.samplers.get_mut(*policy)) else {
             // The policy that kept it is not in force any more.
             self.counters.one(Count::SpanNever);
             return false;
@@ -254,7 +271,7 @@ impl Traffic {
         for row in &service.rows {
             let counted = self
                 .slis
-                .record_many(*row, service.pod, &more.route.template, status, more.counter.count());
+                .record_many(*row, service.pod, &more.route.template, status, &more.counter.buckets);
             if matches!(counted, Counted::Good | Counted::Bad) {
                 self.counted_ns = now.monotonic_ns;
             }
@@ -263,7 +280,20 @@ impl Traffic {
 
     /// A policy in force, by its place.
     pub(super) fn policy(&self, place: usize) -> Option<&Policy> {
-        self.samplers.get(place).map(|(_, sampler)| sampler.policy())
+        self.samplers.get(place).map(|known| known.sampler.policy())
+    }
+
+    /// Where the kernel keeps the limit of a policy; 0: it has none, or there are too many.
+    pub(super) fn limit_place(&self, policy: usize) -> u32 {
+        let known = self.samplers.get(policy);
+        let limited = known.filter(|known| known.place < MAX_LIMITS && known.sampler.policy().limit().is_some());
+        limited.map_or(0, |known| known.place)
+    }
+
+    /// All limits that the kernel keeps, with their places.
+    pub(super) fn limits(&self) -> impl Iterator<Item = (u32, Limit)> {
+        let limits = self.samplers.iter();
+        limits.filter_map(|known| Some((known.place, known.sampler.policy().limit()?)))
     }
 
     fn count_not_http(&self, error: NotHttp) {
@@ -308,7 +338,7 @@ impl Traffic {
     )]
     fn sample(&mut self, request: &Request<'_>, service: &Service, now: Now) -> Option<Option<Threshold>> {
         for policy in &service.policies {
-            let Some((_, sampler)) = self.samplers.get_mut(*policy) else {
+            let Some(InForcePolicy { sampler, .. }) = self.samplers.get_mut(*policy) else {
                 continue;
             };
             let verdict = sampler.decide(request, now.monotonic_ns);

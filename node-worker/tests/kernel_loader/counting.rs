@@ -1,9 +1,10 @@
 //! What the kernel counts and decides by itself: every request once, whatever finds no room.
 
-use std::{collections::BTreeMap, process};
+use std::{collections::BTreeMap, process, thread};
 
 use shoalwatch_node_worker::loader::{
     LoaderOptions, MAX_ROWS, Role, RouteKey, RouteRows, Slot, Stat, Task,
+    limit::Pace,
     sampling::{self, Decision, Row},
 };
 use shoalwatch_protocols::route::shape_hash;
@@ -109,6 +110,59 @@ fn a_full_ring_costs_spans_and_no_count() {
     assert!(lost > 0 && !events.is_empty(), "{lost} lost, {} came", events.len());
     assert_eq!(events.len() as u64 + lost, 200);
     assert_eq!(scenario.probes.lost(process::id()), 0);
+}
+
+/// Has the taught route kept under a limit, in the slot in force.
+fn limit(scenario: &mut Scenario, pace: Pace) -> Outcome<()> {
+    let tables = scenario.probes.tables();
+    let slot = tables.slot();
+    tables.set_limit(slot, 1, pace)?;
+    let rows = RouteRows { limit: 1, ..rows(KEEP) };
+    Ok(tables.set_route_rows(slot, TAUGHT, rows)?)
+}
+
+#[test]
+fn a_limit_keeps_a_flood_out_of_the_ring_and_costs_no_count() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = taught(&TINY, KEEP).unwrap();
+    // Three spans on each CPU, and no more for a day.
+    let day_ns = 86_400_000_000_000;
+    let three = Pace {
+        token_ns: day_ns,
+        burst_ns: 3 * day_ns,
+    };
+    limit(&mut scenario, three).unwrap();
+    exchange(&scenario, |number| format!("/orders/{number}"), 200).unwrap();
+    assert_eq!(counts(&scenario).unwrap(), Counts::from([((TAUGHT, 200), 200)]));
+    let kept = events(&mut scenario).len() as u64;
+    let cpus = thread::available_parallelism().unwrap().get() as u64;
+    assert!((3..=3 * cpus).contains(&kept), "{kept} kept");
+    assert_eq!(scenario.stat(Stat::DroppedLimit).unwrap(), 200 - kept);
+    assert_eq!(scenario.stat(Stat::SpanLost).unwrap(), 0);
+    // What user space has to see passes.
+    exchange(&scenario, |_| "/new".to_owned(), 5).unwrap();
+    assert_eq!(events(&mut scenario), [(None, Decision::Undecided); 5]);
+}
+
+#[test]
+fn a_limit_turns_with_its_slot() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = taught(&LoaderOptions::default(), KEEP).unwrap();
+    // No room for a single token.
+    let nothing = Pace {
+        token_ns: 1,
+        burst_ns: 0,
+    };
+    limit(&mut scenario, nothing).unwrap();
+    exchange(&scenario, |_| "/orders/1".to_owned(), 5).unwrap();
+    assert_eq!(events(&mut scenario), []);
+    let tables = scenario.probes.tables();
+    let rows = RouteRows { limit: 1, ..rows(KEEP) };
+    tables.set_route_rows(Slot::Second, TAUGHT, rows).unwrap();
+    tables.turn().unwrap();
+    exchange(&scenario, |_| "/orders/1".to_owned(), 5).unwrap();
+    assert_eq!(events(&mut scenario).len(), 5);
+    assert_eq!(counts(&scenario).unwrap(), Counts::from([((TAUGHT, 200), 10)]));
 }
 
 #[test]

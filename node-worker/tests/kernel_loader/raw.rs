@@ -1,7 +1,7 @@
 //! What leaves the fast path, and what is told of it then.
 
 use std::{
-    io::{IoSlice, Write},
+    io::{IoSlice, IoSliceMut, Write},
     os::fd::AsFd,
     process,
     time::Duration,
@@ -171,6 +171,48 @@ fn a_byte_read_ahead_is_told_before_what_follows() {
         asked(&GET[1..]),
     ];
     assert_eq!(scenario.told(), expected);
+}
+
+#[test]
+fn an_opening_says_how_much_of_the_body_was_read() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let head = "POST /orders HTTP/1.1\r\nContent-Length: 10\r\n\r\n";
+    let mut pair = scenario.connect().unwrap();
+    pair.client.write_all(format!("{head}12345").as_bytes()).unwrap();
+    let (mut first, mut second) = (vec![0; head.len()], [0; 5]);
+    let mut parts = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+    assert_eq!(
+        rustix::io::readv(pair.server.as_fd(), &mut parts).unwrap(),
+        head.len() + 5
+    );
+    pair.request(b"678").unwrap();
+    pair.answer(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+    assert_eq!(
+        scenario.told(),
+        [
+            open(UnderWay::Waiting, head),
+            Told::Gap(8),
+            answered("HTTP/1.1 100 Continue\r\n\r\n")
+        ]
+    );
+}
+
+#[test]
+fn a_byte_read_behind_a_body_is_told_once() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    pair.request(format!("{POST}hello").as_bytes()).unwrap();
+    pair.request(b"G").unwrap();
+    pair.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n").unwrap();
+    assert_eq!(
+        scenario.told(),
+        [
+            open(UnderWay::Waiting, format!("{POST}helloG")),
+            answered("HTTP/1.1 103 Early Hints\r\n\r\n")
+        ]
+    );
 }
 
 #[test]

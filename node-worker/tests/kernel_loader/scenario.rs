@@ -203,12 +203,15 @@ impl Scenario {
                 RawNews::Orphan { bytes, .. } => Told::Orphan(text(bytes)),
                 RawNews::Close { reset } => Told::Close(reset),
             });
-            let whole = match event.news {
-                RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => bytes.len(),
-                _ => 0,
+            let (kept, whole) = match event.news {
+                RawNews::Open { request, .. } | RawNews::Ended { request, .. } => {
+                    (request.head.len(), request.read_bytes)
+                }
+                RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => (bytes.len(), event.total_len),
+                RawNews::Close { .. } => (0, event.total_len),
             };
-            if event.total_len as usize != whole {
-                all.push(Told::Gap(event.total_len as usize - whole));
+            if whole as usize != kept {
+                all.push(Told::Gap(whole as usize - kept));
             }
         });
         all

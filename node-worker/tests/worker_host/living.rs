@@ -198,9 +198,9 @@ fn garbage_and_a_head_without_end_make_no_wrong_count() {
         let mut client = Client::connect(server.address).unwrap();
         // nginx may close while the client still sends, answer, or wait for the rest.
         client.send(bytes).ok();
-        if bytes.ends_with(b"\x02 HTTP/1.1\r\n\r\n") {
-            // Were the client gone, the answer would be one of a connection that is reset.
-            client.answer().unwrap();
+        if bytes.starts_with(b"GET ") && bytes.ends_with(b"\r\n") {
+            // Were the client gone, the answer would be one of a connection that is reset; nginx may reset it behind the answer.
+            client.answer().ok();
         }
     }
     Client::connect(server.address)

@@ -1,34 +1,26 @@
-//! An OTLP/gRPC receiver in this process.
+//! What the worker sent over OTLP.
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use opentelemetry_proto::tonic::{
-    collector::{
-        metrics::v1::{
-            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-            metrics_service_server::{MetricsService, MetricsServiceServer},
-        },
-        trace::v1::{
-            ExportTraceServiceRequest, ExportTraceServiceResponse,
-            trace_service_server::{TraceService, TraceServiceServer},
-        },
-    },
+    collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{KeyValue, any_value::Value},
     metrics::v1::metric::Data,
     trace::v1::Span,
 };
-use tokio::{net::TcpListener, runtime::Runtime};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tokio::runtime::Runtime;
 
 use crate::{
     harness::Outcome,
     servers::{Calls, Counts},
 };
+
+#[path = "../shared/receiver.rs"]
+mod receiver;
 
 /// What was received.
 #[derive(Default)]
@@ -45,90 +37,66 @@ struct Metrics {
     client: Calls,
 }
 
-#[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Received>>);
+type Kept = Mutex<Received>;
 
-impl Receiver {
-    fn lock(&self) -> MutexGuard<'_, Received> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(kept: &Kept) -> MutexGuard<'_, Received> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The receiver, stopped when dropped.
 pub(crate) struct Sink {
     pub(crate) address: SocketAddr,
-    receiver: Receiver,
+    kept: Arc<Kept>,
     _runtime: Runtime,
 }
 
 impl Sink {
     pub(crate) fn start() -> Outcome<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
-        let address = listener.local_addr()?;
-        let receiver = Receiver::default();
-        let server = Server::builder()
-            .add_service(TraceServiceServer::new(receiver.clone()))
-            .add_service(MetricsServiceServer::new(receiver.clone()))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        runtime.spawn(server);
+        let kept = Arc::default();
+        let (address, runtime) = receiver::receive(&kept)?;
         Ok(Self {
             address,
-            receiver,
+            kept,
             _runtime: runtime,
         })
     }
 
     /// The newest cumulative counts of a service.
     pub(crate) fn counts(&self, service: &str) -> Counts {
-        let received = self.receiver.lock();
+        let received = lock(&self.kept);
         let metrics = received.metrics.get(service);
         metrics.map(|metrics| metrics.server.clone()).unwrap_or_default()
     }
 
     /// The same of what it asked others.
     pub(crate) fn calls(&self, service: &str) -> Calls {
-        let received = self.receiver.lock();
+        let received = lock(&self.kept);
         let metrics = received.metrics.get(service);
         metrics.map(|metrics| metrics.client.clone()).unwrap_or_default()
     }
 
     pub(crate) fn spans(&self) -> Vec<(String, Span)> {
-        self.receiver.lock().spans.clone()
+        lock(&self.kept).spans.clone()
     }
 
     /// How many there are, whichever service's.
     pub(crate) fn span_count(&self) -> usize {
-        self.receiver.lock().spans.len()
+        lock(&self.kept).spans.len()
     }
 }
 
-#[tonic::async_trait]
-impl TraceService for Receiver {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let mut received = self.lock();
-        for of_resource in request.into_inner().resource_spans {
+impl receiver::Keep for Kept {
+    fn spans(&self, request: ExportTraceServiceRequest) {
+        let mut received = lock(self);
+        for of_resource in request.resource_spans {
             let service = text(&of_resource.resource.unwrap_or_default().attributes, "service.name");
             let spans = of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
             received.spans.extend(spans.map(|span| (service.clone(), span)));
         }
-        Ok(Response::new(ExportTraceServiceResponse::default()))
     }
-}
 
-#[tonic::async_trait]
-impl MetricsService for Receiver {
-    async fn export(
-        &self,
-        request: Request<ExportMetricsServiceRequest>,
-    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        for of_resource in request.into_inner().resource_metrics {
+    fn metrics(&self, request: ExportMetricsServiceRequest) {
+        for of_resource in request.resource_metrics {
             let service = text(&of_resource.resource.unwrap_or_default().attributes, "service.name");
             let metrics = of_resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
             let mut counts = Metrics::default();
@@ -148,9 +116,8 @@ impl MetricsService for Receiver {
                     .or_default() += point.count;
                 }
             }
-            self.lock().metrics.insert(service, counts);
+            lock(self).metrics.insert(service, counts);
         }
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
 

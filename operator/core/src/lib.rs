@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod burn;
+pub mod calendar;
 pub mod condition;
 pub mod counts;
 pub mod history;

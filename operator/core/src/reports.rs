@@ -13,7 +13,7 @@
 //! changed row; from then on its unknown rows only set a baseline, so that a row that comes back is never counted twice, at
 //! the price of one report of a new row. Every such loss is in [`Losses`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -122,12 +122,22 @@ pub struct Losses {
 /// Everything known of workers' counts. Persist it in one transaction with the history fed from it, and acknowledge a report
 /// only after that: then a crash at any point loses nothing and counts nothing twice.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Saved")]
 pub struct CumulativeReports {
     workers: BTreeMap<WorkerId, Worker>,
+    /// Who reported of an indicator; whoever gave its rows up may be among them.
+    #[serde(skip)]
+    reporters: BTreeMap<SliId, BTreeSet<WorkerId>>,
     #[serde(skip)]
     limits: Limits,
     #[serde(skip)]
     losses: Losses,
+}
+
+/// As it is kept on disk.
+#[derive(Deserialize)]
+struct Saved {
+    workers: BTreeMap<WorkerId, Worker>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -164,9 +174,8 @@ impl CumulativeReports {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            workers: BTreeMap::new(),
             limits,
-            losses: Losses::default(),
+            ..Self::default()
         }
     }
 
@@ -183,6 +192,10 @@ impl CumulativeReports {
             losses.closed_start += 1;
             return Vec::new();
         };
+        for row in report.rows.iter().filter(|row| !start.rows.contains_key(&row.sli)) {
+            let reporters = self.reporters.entry(row.sli.clone()).or_default();
+            reporters.insert(report.worker.clone());
+        }
         report
             .rows
             .iter()
@@ -192,11 +205,10 @@ impl CumulativeReports {
 
     /// Pods of `revision` that workers for which `alive` holds have under observation.
     pub fn observed_pods(&self, sli: &SliId, revision: &Revision, alive: impl Fn(&WorkerId) -> bool) -> u32 {
-        let current = self
-            .workers
-            .iter()
-            .filter(|(id, _)| alive(id))
-            .filter_map(|(_, worker)| worker.starts.back());
+        let reporters = self.reporters.get(sli).into_iter().flatten();
+        let current = reporters
+            .filter(|id| alive(id))
+            .filter_map(|id| self.workers.get(id)?.starts.back());
         let kept = current.filter_map(|start| start.rows.get(sli)?.get(revision));
         kept.fold(0, |sum, kept| sum.saturating_add(kept.pods))
     }
@@ -204,6 +216,10 @@ impl CumulativeReports {
     /// Drops a worker whose node is gone. A worker that comes back under the same start would be counted from zero again.
     pub fn forget_worker(&mut self, worker: &WorkerId) {
         self.workers.remove(worker);
+        self.reporters.retain(|_, workers| {
+            workers.remove(worker);
+            !workers.is_empty()
+        });
     }
 
     /// Drops an indicator whose SLO is gone.
@@ -211,6 +227,7 @@ impl CumulativeReports {
         for start in self.workers.values_mut().flat_map(|worker| &mut worker.starts) {
             start.rows.remove(sli);
         }
+        self.reporters.remove(sli);
     }
 
     /// Workers known.
@@ -233,6 +250,21 @@ impl CumulativeReports {
     #[must_use]
     pub fn losses(&self) -> Losses {
         self.losses
+    }
+}
+
+impl From<Saved> for CumulativeReports {
+    fn from(Saved { workers }: Saved) -> Self {
+        let mut reports = Self {
+            workers,
+            ..Self::default()
+        };
+        for (id, worker) in &reports.workers {
+            for sli in worker.starts.iter().flat_map(|start| start.rows.keys()) {
+                reports.reporters.entry(sli.clone()).or_default().insert(id.clone());
+            }
+        }
+        reports
     }
 }
 

@@ -75,6 +75,7 @@ impl SloState {
         let ledger_before = self.ledger.clone();
         let mut changes = found.map_or_else(Vec::new, |found| self.ledger.observe(found, spec.rule().probation, now));
         restart_returned(history, found, &changes);
+        history.keep_for(spec.window(), now);
         let evidence = gather(spec, history, &self.ledger, found, now);
         let verdict = judge(spec, &evidence, now);
         let seen = Seen {
@@ -139,7 +140,7 @@ impl SloState {
                 .ledger
                 .get(&each.release)
                 .and_then(|release| release.first_ready_at),
-            bad_ratio: history.window_of([&each.revision], spec.rule().long, now).bad_ratio(),
+            bad_ratio: history.of([&each.revision]).window(spec.rule().long, now).bad_ratio(),
         };
         shown.iter().map(status).collect()
     }
@@ -181,7 +182,7 @@ fn restart_returned(history: &mut History, target: Option<&TargetSnapshot>, chan
     for change in changes {
         if let (Change::Returned(release), Some(target)) = (change, target) {
             for revision in Ledger::revisions(target, release) {
-                history.restart(&revision);
+                history.restart(revision);
             }
         }
     }

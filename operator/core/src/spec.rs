@@ -1,11 +1,15 @@
 //! One SLO as it is judged: validated, with every default filled in.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Millis;
 use crate::burn::{Alerts, Objective, TierError, TierSpec};
+use crate::calendar::Calendar;
+use crate::stats::Bets;
 use crate::time::written;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -13,6 +17,63 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// The bounds of the rolling window; [`crate::history`] holds as much.
 const WINDOW: (Duration, Duration) = (HOUR, Duration::from_hours(90 * 24));
+
+/// The time over which a promise holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// It ends now and is so long: 1 h to 90 d.
+    Rolling(Duration),
+    /// From the begin of the period at hand: the budget is whole again with each.
+    Calendar(Calendar),
+}
+
+impl Window {
+    /// Its length, a calendar's [in round days](crate::calendar::Unit::nominal).
+    #[must_use]
+    pub fn nominal(&self) -> Duration {
+        match self {
+            Self::Rolling(span) => *span,
+            Self::Calendar(calendar) => calendar.unit.nominal(),
+        }
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn began(&self, now: Millis) -> Millis {
+        match self {
+            Self::Rolling(span) => now.minus(*span),
+            Self::Calendar(calendar) => calendar.period(now).begin,
+        }
+    }
+
+    /// The share of the budget's time that has passed, of what was seen of it: 1 for a rolling window. What was before `known`
+    /// counts as time in which nothing was bad.
+    #[must_use]
+    pub fn passed(&self, known: Option<Millis>, now: Millis) -> f64 {
+        let Self::Calendar(calendar) = self else {
+            return 1.0;
+        };
+        let period = calendar.period(now);
+        let seen = now.since(known.map_or(period.begin, |known| known.max(period.begin)));
+        let whole = period.end.since(period.begin).as_secs_f64();
+        (seen.as_secs_f64() / whole.max(1.0)).clamp(0.0, 1.0)
+    }
+}
+
+impl From<Duration> for Window {
+    fn from(rolling: Duration) -> Self {
+        Self::Rolling(rolling)
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rolling(span) => formatter.write_str(&written(*span)),
+            Self::Calendar(calendar) => calendar.fmt(formatter),
+        }
+    }
+}
 
 /// What may be done about a bad release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -152,9 +213,10 @@ impl SpecError {
 pub struct SloSpec {
     name: String,
     objective: Objective,
-    window: Duration,
+    window: Window,
     alerts: Alerts,
     rule: RollbackRule,
+    bets: Bets,
 }
 
 impl SloSpec {
@@ -162,23 +224,27 @@ impl SloSpec {
     pub fn new(
         name: impl Into<String>,
         objective: Objective,
-        window: Duration,
+        window: impl Into<Window>,
         alerts: Option<&[TierSpec]>,
         rule: RollbackRule,
     ) -> Result<Self, SpecError> {
-        if window < WINDOW.0 || window > WINDOW.1 {
-            return Err(SpecError::Window(window));
+        let window = window.into();
+        if let Window::Rolling(span) = window
+            && !(WINDOW.0..=WINDOW.1).contains(&span)
+        {
+            return Err(SpecError::Window(span));
         }
         rule.check()?;
         let alerts = match alerts {
-            Some(specs) => Alerts::explicit(specs, objective, window)?,
-            None => Alerts::defaults(objective, window),
+            Some(specs) => Alerts::explicit(specs, objective, window.nominal())?,
+            None => Alerts::defaults(objective, window.nominal()),
         };
         Ok(Self {
             name: name.into(),
             objective,
             window,
             alerts,
+            bets: Bets::against(rule.bad_threshold(objective)),
             rule,
         })
     }
@@ -195,10 +261,10 @@ impl SloSpec {
         self.objective
     }
 
-    /// The rolling window of the error budget.
+    /// The window of the error budget.
     #[must_use]
-    pub fn window(&self) -> Duration {
-        self.window
+    pub fn window(&self) -> &Window {
+        &self.window
     }
 
     /// Tiers that can fire, and the default ones that were dropped.
@@ -216,7 +282,12 @@ impl SloSpec {
     /// The bad ratio beyond which a release is bad: `min(burn × (1 − objective), maxBadRatio)`.
     #[must_use]
     pub fn bad_threshold(&self) -> f64 {
-        (self.rule.burn * self.objective.error_budget()).min(self.rule.max_bad_ratio)
+        self.rule.bad_threshold(self.objective)
+    }
+
+    /// Bets against [`SloSpec::bad_threshold`].
+    pub(crate) fn bets(&self) -> &Bets {
+        &self.bets
     }
 
     /// The shortest alert window (5 m without tiers): no request in it is `NoData`, a loss in it is never good.
@@ -236,6 +307,10 @@ impl RollbackRule {
     #[must_use]
     pub fn verification(&self) -> Duration {
         self.verify_within.max(self.short * 2)
+    }
+
+    fn bad_threshold(&self, objective: Objective) -> f64 {
+        (self.burn * objective.error_budget()).min(self.max_bad_ratio)
     }
 
     fn check(&self) -> Result<(), SpecError> {

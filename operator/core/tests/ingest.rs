@@ -239,17 +239,18 @@ fn totals_know_pods_and_spread_of_bad_answers() {
     elsewhere.worker = "node-b".into();
     elsewhere.bad_pods = 3;
     history.record(&elsewhere, NOW);
-    let totals = history.totals_of(&[Revision::from("a")]);
+    let totals = history.of(&[Revision::from("a")]).totals();
     assert_eq!((totals.bad_pods(), totals.bad_span()), (4, secs(2)));
     assert_eq!(
         (totals.first_at, totals.first_bad_at),
         (Some(START), Some(START.plus(secs(3))))
     );
     history.restart(&"a".into());
-    assert_eq!(history.totals_of(&[Revision::from("a")]).counts, Counts::default());
+    assert_eq!(history.of(&[Revision::from("a")]).totals().counts, Counts::default());
     assert_eq!(
         history
-            .window_of(&[Revision::from("a")], secs(60), START.plus(secs(5)))
+            .of(&[Revision::from("a")])
+            .window(secs(60), START.plus(secs(5)))
             .bad,
         3,
         "windows stay"
@@ -410,7 +411,7 @@ proptest! {
         let end = START.plus(secs(200));
         prop_assert_eq!(history.window(Duration::from_hours(24), end), truth.values().copied().sum::<Counts>());
         for (revision, counts) in &truth {
-            prop_assert_eq!(history.totals_of([revision]).counts, *counts);
+            prop_assert_eq!(history.of([revision]).totals().counts, *counts);
         }
     }
 
@@ -445,7 +446,7 @@ proptest! {
             };
             let answer = match only {
                 None => history.window(window, now),
-                Some(number) => history.window_of(&[Revision::new(format!("r{number}"))], window, now),
+                Some(number) => history.of(&[Revision::new(format!("r{number}"))]).window(window, now),
             };
             let (least, most) = (naive(window), naive(window + bucket));
             prop_assert!(least.good <= answer.good && answer.good <= most.good, "{least:?} {answer:?} {most:?}");
@@ -466,7 +467,7 @@ proptest! {
         }
         let (window, now) = (secs(window_seconds), START.plus(secs(7_200)));
         let names: Vec<Revision> = history.revisions().cloned().collect();
-        prop_assert_eq!(history.window(window, now), history.window_of(&names, window, now));
+        prop_assert_eq!(history.window(window, now), history.of(&names).window(window, now));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shoalwatch_core::Millis;
 use shoalwatch_core::policy::{
-    HttpStatus, Limit, MAX_POLICIES, NodePlan, Operator, PlanError, Policy, Probability, Requirement, Route, Rule,
-    Scope, Selector, SliSpec, compile, overridden,
+    Catalog, HttpStatus, Limit, MAX_POLICIES, NodePlan, Operator, PlanError, Policy, Probability, Requirement, Route,
+    Rule, Scope, Selector, SliSpec, Touched, compile, overridden,
 };
 
 const ROOT: &str = "shoalwatch";
@@ -51,6 +51,7 @@ fn sli(id: &str) -> SliSpec {
         workload: "checkout".to_owned(),
         container: String::new(),
         bad: BTreeSet::from([HttpStatus::Class(5)]),
+        slower_than: None,
         routes: BTreeSet::new(),
         report_interval: Duration::from_secs(10),
     }
@@ -143,20 +144,81 @@ fn a_weaker_default_for_every_namespace_is_overridden_by_a_stronger_one() {
     assert_eq!(found[0].policy, "shoalwatch/weak");
 }
 
+/// Namespaces, and the workload that has pods there.
+fn pods(of: &[(&str, &str)]) -> Scope {
+    let mut pods: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (namespace, workload) in of {
+        pods.entry((*namespace).to_owned())
+            .or_default()
+            .insert((*workload).to_owned());
+    }
+    Scope::Pods(pods)
+}
+
+fn names(plan: &NodePlan) -> (Vec<String>, Vec<String>) {
+    let policies = plan.policies.iter().map(|planned| planned.policy.id());
+    let slis = plan.slis.iter().map(|sli| sli.id.as_str().to_owned());
+    (policies.collect(), slis.collect())
+}
+
 #[test]
-fn a_plan_holds_what_concerns_the_nodes_namespaces() {
+fn a_node_gets_what_its_pods_need_and_nothing_else() {
     let policies = [policy("shop", "a"), policy("bank", "b"), policy(ROOT, "c")];
-    let scope = Scope::Namespaces(BTreeSet::from(["shop".to_owned()]));
-    let plan = compile(ROOT, &policies, &[sli("one")], &scope, 1).unwrap();
-    let names: Vec<String> = plan.policies.iter().map(|planned| planned.policy.id()).collect();
-    assert_eq!(names, ["shop/a", "shoalwatch/c"]);
-    assert_eq!(plan.slis.len(), 1);
-    let elsewhere = Scope::Namespaces(BTreeSet::from(["bank".to_owned()]));
+    let slis = [
+        sli("one"),
+        SliSpec {
+            workload: "cart".to_owned(),
+            ..sli("two")
+        },
+    ];
+    let plan = |scope: &Scope| names(&compile(ROOT, &policies, &slis, scope, 1).unwrap());
+    let strings = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+    let shop = strings(&["shop/a", "shoalwatch/c"]);
+    assert_eq!(plan(&pods(&[("shop", "checkout")])), (shop.clone(), strings(&["one"])));
+    assert_eq!(plan(&pods(&[("shop", "")])), (shop, vec![]));
+    assert_eq!(
+        plan(&pods(&[("bank", "checkout")])),
+        (strings(&["bank/b", "shoalwatch/c"]), vec![])
+    );
+    assert_eq!(plan(&pods(&[])), (strings(&["shoalwatch/c"]), vec![]));
+}
+
+#[test]
+fn a_cluster_may_have_more_of_everything_than_a_node() {
+    let policies: Vec<_> = (0..1_000).map(|number| policy(&number.to_string(), "a")).collect();
+    let slis: Vec<_> = (0..1_000)
+        .map(|number| SliSpec {
+            namespace: number.to_string(),
+            ..sli(&number.to_string())
+        })
+        .collect();
+    let plan = compile(ROOT, &policies, &slis, &pods(&[("7", "checkout"), ("8", "cart")]), 1).unwrap();
+    assert_eq!((plan.policies.len(), plan.slis.len()), (2, 1));
+}
+
+#[test]
+fn an_edit_touches_the_nodes_of_its_namespace_and_a_default_touches_all() {
+    let catalog = |policies: &[Policy]| Catalog::new(ROOT, policies.to_vec(), vec![sli("one")]);
+    let (shop, bank, root) = (policy("shop", "a"), policy("bank", "b"), policy(ROOT, "c"));
+    let edited = Policy {
+        probability: probability("0.5"),
+        ..shop.clone()
+    };
+    let before = catalog(&[shop.clone(), bank.clone(), root.clone()]);
+    let after = catalog(&[root.clone(), bank.clone(), edited]);
+    let touched = after.touched_since(&before);
+    assert_eq!(touched, Touched::Namespaces(BTreeSet::from(["shop".to_owned()])));
+    assert!(touched.concerns(&pods(&[("shop", "")])) && touched.concerns(&Scope::All));
+    assert!(!touched.concerns(&pods(&[("bank", "checkout")])));
+    assert_eq!(
+        catalog(&[shop.clone(), bank.clone()]).touched_since(&before),
+        Touched::Everything
+    );
+    assert!(!before.touched_since(&before.clone()).concerns(&Scope::All));
     assert!(
-        compile(ROOT, &policies, &[sli("one")], &elsewhere, 1)
-            .unwrap()
-            .slis
-            .is_empty()
+        catalog(&[shop, root])
+            .touched_since(&before)
+            .concerns(&pods(&[("bank", "")]))
     );
 }
 
@@ -189,7 +251,7 @@ fn the_hash_does_not_change_between_builds() {
     let hash = plan(&[labelled("shop", "a", &[("app", "x")])], &[sli("one")])
         .version
         .hash;
-    assert_eq!(hash, "cbe146852d013fb0cfe89b94a01b3f0b727d9f1e566e1af087b658a15fc7cb3c");
+    assert_eq!(hash, "065c8112f4239eab5c1ecc05b3187b61defebd53056e2112606dd4422bf8b696");
 }
 
 /// Hashes of `base` and of each of its variants, made by `plan`.
@@ -267,6 +329,8 @@ fn every_member_of_an_indicator_changes_the_hash() {
         |sli| sli.container = "app".to_owned(),
         |sli| sli.bad = BTreeSet::from([HttpStatus::Code(503)]),
         |sli| sli.bad = BTreeSet::from([HttpStatus::Aborted]),
+        |sli| sli.slower_than = Some(Duration::ZERO),
+        |sli| sli.slower_than = Some(Duration::from_millis(250)),
         |sli| sli.routes = BTreeSet::from(["/a".to_owned()]),
         |sli| sli.report_interval = Duration::from_secs(1),
     ];
@@ -389,6 +453,26 @@ proptest! {
         prop_assert_eq!(first.map(|planned| planned.policy.id()), winner.map(Policy::id));
         for lost in overridden(ROOT, &policies) {
             prop_assert_ne!(Some(lost.policy), winner.map(Policy::id), "an overridden policy won");
+        }
+    }
+
+    #[test]
+    fn narrowing_changes_nothing_for_the_pods_that_are_there(
+        policies in prop::collection::vec(any_policy(), 0..8), namespace in 0_usize..3,
+    ) {
+        let (policies, namespace) = (distinct(policies), ["shop", "bank", ROOT][namespace]);
+        let concerns = |plan: &NodePlan| -> Vec<String> {
+            let here = plan.policies.iter().filter(|planned| planned.everywhere || planned.policy.namespace == namespace);
+            here.map(|planned| planned.policy.id()).collect()
+        };
+        let narrow = compile(ROOT, &policies, &[], &pods(&[(namespace, "")]), 1).unwrap();
+        prop_assert_eq!(concerns(&narrow), concerns(&plan(&policies, &[])));
+        prop_assert_eq!(narrow.policies.len(), concerns(&narrow).len(), "something else came along");
+        let before = Catalog::new(ROOT, policies.iter().skip(1).cloned().collect(), Vec::new());
+        let after = Catalog::new(ROOT, policies, Vec::new());
+        let scope = pods(&[(namespace, "")]);
+        if before.plan(&scope, 1) != after.plan(&scope, 1) {
+            prop_assert!(after.touched_since(&before).concerns(&scope), "a node would not hear of it");
         }
     }
 

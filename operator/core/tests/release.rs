@@ -1,5 +1,7 @@
 //! Roles of releases.
 
+mod support;
+
 use std::time::Duration;
 
 use shoalwatch_core::release::{Change, Ledger, MAX_RELEASES, NoTarget, RevisionSnapshot, Role, TargetSnapshot};
@@ -15,30 +17,11 @@ fn at(minutes: u64) -> Millis {
 /// A target that runs `current`, with {release, ready pods} revisions created a minute apart.
 fn target(current: &str, revisions: &[(&str, u32)]) -> TargetSnapshot {
     let revision = |(number, (release, ready)): (usize, &(&str, u32))| RevisionSnapshot {
-        revision: format!("{release}-{number}").into(),
-        release: (*release).into(),
-        created: at(number as u64),
         ready_pods: *ready,
         reporting_pods: *ready,
-        first_ready_at: None,
-        crashing: None,
+        ..support::revision(release, &format!("{release}-{number}"), at(number as u64))
     };
-    TargetSnapshot {
-        uid: "uid".to_owned(),
-        resource_version: "1".to_owned(),
-        paused: false,
-        deleting: false,
-        replicas: 2,
-        revision_history_limit: 10,
-        release: current.into(),
-        revisions: revisions.iter().enumerate().map(revision).collect(),
-        rollback: None,
-        accept: None,
-        never: false,
-        writer: None,
-        stalled: false,
-        gitops: None,
-    }
+    support::target(current, revisions.iter().enumerate().map(revision).collect())
 }
 
 fn seen(target: &TargetSnapshot) -> Ledger {
@@ -147,7 +130,7 @@ fn the_known_good_release_that_served_last_is_returned_to() {
         ledger.return_target(&without, &id("v3")).unwrap_err(),
         NoTarget::NoHistory
     );
-    assert_eq!(ledger.stable_beside(&id("v3"), &third), Some(id("v2")));
+    assert_eq!(ledger.stable_beside(&id("v3"), &third), Some(&id("v2")));
     assert_eq!(ledger.stable_beside(&id("v3"), &without), None);
 }
 

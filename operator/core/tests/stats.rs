@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use shoalwatch_core::stats::{Bets, LOOK_EVIDENCE, Pair, UNIT_MOST, divergence, evidence_above, evidence_worse};
+use shoalwatch_core::stats::{
+    Bets, Glance, LOOK_EVIDENCE, Pair, UNIT_MOST, divergence, evidence_above, evidence_worse,
+};
 
 /// P(k of n) for k = 0..=n.
 fn binomial(n: u32, p: f64) -> Vec<f64> {
@@ -165,6 +167,19 @@ proptest! {
         let evidence = |bad: u32, good: u32| evidence_above(f64::from(bad), f64::from(bad + good), p);
         prop_assert!(evidence(bad + 1, good) >= evidence(bad, good) - 1e-9);
         prop_assert!(evidence(bad, good + 1) <= evidence(bad, good) + 1e-9);
+    }
+
+    #[test]
+    fn a_glance_never_sees_less_than_a_look(
+        shares in prop::collection::vec(prop_oneof![2 => Just(0.0), 1 => 0.0_f64..0.02, 1 => 0.0_f64..=1.0], 0..200),
+        threshold in 0.000_1_f64..0.99,
+    ) {
+        let bets = Bets::against(threshold);
+        let mut glance = Glance::default();
+        for share in &shares {
+            glance.add(*share);
+        }
+        prop_assert!(bets.evidence(shares.into_iter()) <= bets.at_most(&glance));
     }
 
     #[test]

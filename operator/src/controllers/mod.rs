@@ -2,7 +2,7 @@
 //! says.
 //!
 //! ```text
-//! watches ─► World ─► sampling_policy ─► NodeConfig ─► distribution
+//! watches ─► World ─► sampling_policy ─► Planner ─► a configuration for each node ─► distribution
 //!              │         ▲ fleet                └─► status
 //!              └──────► slo ◄── deliveries
 //!                        └─► acts (rollback), Events, status, history
@@ -16,6 +16,7 @@
 mod desk;
 mod invalid;
 mod keeper;
+mod planner;
 mod sampling_policy;
 mod slo;
 mod world;

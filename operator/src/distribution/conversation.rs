@@ -5,7 +5,7 @@ use shoalwatch_node_api::{
     wire::{self, operator_message::Message, welcome::Role},
 };
 
-use super::pusher::Target;
+use super::plans::NodeTarget;
 use crate::lease::Leadership;
 
 /// What this stream has told its worker, and what it knows of it.
@@ -57,12 +57,13 @@ impl Conversation {
 
     /// The push that is due, if any: only while leading, only under the term that the worker was welcomed to, and only
     /// where the worker would otherwise end up with something else.
-    pub(super) fn push(&mut self, target: Option<&Target>) -> Option<Message> {
+    pub(super) fn push(&mut self, target: Option<&NodeTarget>) -> Option<Message> {
         let target = target?;
         let welcomed = self.welcomed?;
         if !welcomed.leading || welcomed.term != target.version.term || self.will_have(&target.version) {
             return None;
         }
+        let config = target.decoded()?;
         self.pushed += 1;
         let nonce = self.pushed.to_string();
         self.unanswered = Some((nonce.clone(), target.version.clone()));
@@ -70,7 +71,7 @@ impl Conversation {
         Some(Message::Push(wire::Push {
             version: Some(target.version.clone().into()),
             nonce,
-            config: Some(wire::NodeConfig::clone(&target.config)),
+            config: Some(config),
         }))
     }
 
@@ -133,12 +134,12 @@ mod tests {
         term: 3,
     };
 
-    fn target(term: u64, hash: &str) -> Target {
+    fn target(term: u64, hash: &str) -> NodeTarget {
         let version = Version {
             term,
             hash: hash.to_owned(),
         };
-        Target {
+        NodeTarget {
             version,
             config: Arc::default(),
         }

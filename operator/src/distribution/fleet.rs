@@ -5,47 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use shoalwatch_node_api::config::Version;
 
-/// Every worker that this replica has heard of, and what they should all run.
+/// Every worker that this replica has heard of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fleet {
-    /// What is in force; absent while this replica does not lead or nothing was published yet.
+    /// Of all nodes' plans together; absent while this replica does not lead or nothing was published yet.
     pub target: Option<Version>,
     /// By node name. A worker stays for 10 minutes after its stream ended, so that "stale" can be told from "never there".
     /// At most [`MAX_WORKERS`](super::MAX_WORKERS).
     pub workers: BTreeMap<String, Worker>,
-}
-
-impl Fleet {
-    /// How `worker` stands to the target; nobody is behind while there is none.
-    #[must_use]
-    pub fn standing(&self, worker: &Worker) -> Standing {
-        let Some(target) = &self.target else {
-            return Standing::Applied;
-        };
-        let names_target = |version: &Version| version.hash == target.hash;
-        if worker.applied.as_ref().is_some_and(names_target) {
-            Standing::Applied
-        } else if worker
-            .rejected
-            .as_ref()
-            .is_some_and(|rejection| names_target(&rejection.version))
-        {
-            Standing::Rejected
-        } else {
-            Standing::Stale
-        }
-    }
-}
-
-/// Whether a worker does what it should.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// The target's content is in force there. Its term may be older: equal content is not sent again.
-    Applied,
-    /// It refused the target and keeps its last good configuration.
-    Rejected,
-    /// It has not answered yet, or cannot be reached.
-    Stale,
 }
 
 /// One worker.

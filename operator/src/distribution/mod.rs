@@ -1,13 +1,13 @@
 //! The streams that workers hold open: what they must do goes out, what they did and saw comes in.
 //!
 //! ```text
-//! controllers ─ publish ─► Pusher (debounce, term) ─► target ─► one Stream for each worker ─► Push
+//! controllers ─ publish ─► Pusher (debounce, term) ─► target ─► one Stream for each worker ─► Push of its node's plan
 //! controllers ◄── fleet ── Roster ◄── Hello, ACK, NACK ────────┘
 //! controllers ◄── Delivery ◄── Gate ◄── SliReport ─────────────┘   acknowledged once it was ingested
 //! API server ─ pods ─► Residents ┘
 //! ```
 //!
-//! Nothing is sent to a worker that runs the target already, and nothing at all while this replica does not lead.
+//! Nothing is sent to a worker that runs its node's plan already, and nothing at all while this replica does not lead.
 
 pub(crate) mod auth;
 mod bounds;
@@ -17,6 +17,7 @@ mod end;
 pub mod fleet;
 mod gate;
 pub mod metrics;
+mod plans;
 mod pusher;
 mod quiet;
 pub(crate) mod residents;
@@ -27,18 +28,17 @@ mod stream;
 
 use std::sync::Arc;
 
-pub use fleet::{Fleet, Rejection, Standing, Worker};
+pub use fleet::{Fleet, Rejection, Worker};
+pub use plans::{Plan, Plans};
 pub use pusher::Pusher;
 pub use roster::{FORGOTTEN_AFTER, MAX_WORKERS};
-use shoalwatch_node_api::{
-    config::{NodeConfig, Version},
-    content_hash, wire,
-};
+use shoalwatch_node_api::{config::Version, wire};
 use tokio::sync::{oneshot, watch};
 
 use self::{
     metrics::Metrics,
     pusher::{Target, Wanted},
+    residents::Residents,
     roster::Roster,
 };
 use crate::{clock::SharedClock, lease::Leadership};
@@ -66,6 +66,7 @@ pub struct Distribution {
     leadership: watch::Receiver<Leadership>,
     target: Arc<watch::Sender<Option<Arc<Target>>>>,
     roster: Roster,
+    residents: Residents,
 }
 
 impl Distribution {
@@ -77,6 +78,7 @@ impl Distribution {
             wanted: Arc::new(wanted),
             leadership: leadership.clone(),
             target: Arc::default(),
+            residents: Residents::new(metrics.clone()),
             roster: Roster::new(clock, metrics, MAX_WORKERS),
         };
         let pusher = Pusher::new(
@@ -88,7 +90,7 @@ impl Distribution {
         (distribution, pusher)
     }
 
-    /// Sets what every node must do; equal to what is in force, it does nothing. It takes effect after 100 ms without a
+    /// Sets what each node must do; equal to what is in force, it does nothing. It takes effect after 100 ms without a
     /// further change (at most 1 s), and only while this replica leads.
     ///
     /// What was published before the Lease was lost is not pushed when it is won again, because another leader may have
@@ -97,28 +99,31 @@ impl Distribution {
     ///
     /// The term of the version returned is a forecast while this replica does not lead: compare hashes.
     #[must_use = "the version tells which workers run it"]
-    pub fn publish(&self, config: NodeConfig) -> Version {
+    pub fn publish(&self, plans: Plans) -> Version {
         let published = *self.leadership.borrow();
-        let config = wire::NodeConfig::from(config);
         let version = Version {
             term: published.term,
-            hash: content_hash(&config),
+            hash: plans.digest().to_owned(),
         };
         let wanted = Wanted {
-            hash: version.hash.clone(),
-            config: Arc::new(config),
+            plans: Arc::new(plans),
             published,
         };
         self.wanted.send_if_modified(|last| {
             let news = last
                 .as_ref()
-                .is_none_or(|last| last.hash != wanted.hash || last.published != wanted.published);
+                .is_none_or(|last| last.plans.digest() != version.hash || last.published != wanted.published);
             if news {
                 *last = Some(wanted);
             }
             news
         });
         version
+    }
+
+    /// Which pods are on which node.
+    pub(crate) fn residents(&self) -> Residents {
+        self.residents.clone()
     }
 
     /// What the workers say: changes on connect, disconnect, ACK, NACK and with the target.
@@ -130,11 +135,20 @@ impl Distribution {
 
 #[cfg(test)]
 impl Distribution {
+    /// The same for every node.
+    pub(crate) fn publish_to_all(&self, config: shoalwatch_node_api::config::NodeConfig) -> Version {
+        self.publish(Plans::new(
+            Some(Arc::new(Plan::new(config))),
+            std::collections::HashMap::new(),
+        ))
+    }
+
     /// A distribution without streams, for tests of those who publish to it: the fleet is what the test says it is.
     pub(crate) fn scripted(leadership: watch::Receiver<Leadership>) -> (Self, Pusher, watch::Sender<Arc<Fleet>>) {
         let clock: SharedClock = Arc::new(crate::clock::SystemClock);
         let (distribution, pusher) = Self::new(leadership, clock, Metrics::default());
         let fleet = distribution.roster.script();
+        distribution.residents.see_nothing();
         (distribution, pusher, fleet)
     }
 }

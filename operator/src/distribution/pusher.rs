@@ -2,14 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shoalwatch_node_api::{config::Version, wire};
+use shoalwatch_node_api::config::Version;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::roster::Roster;
+use super::{
+    plans::{NodeTarget, Plans},
+    roster::Roster,
+};
 use crate::lease::Leadership;
 
 /// A change waits so long for another one, so that a `kubectl apply` of many objects is one push.
@@ -20,8 +23,7 @@ const AT_MOST: Duration = Duration::from_secs(1);
 /// What was published last.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
-    pub(super) hash: String,
-    pub(super) config: Arc<wire::NodeConfig>,
+    pub(super) plans: Arc<Plans>,
     /// Where this replica stood when it was published.
     pub(super) published: Leadership,
 }
@@ -29,8 +31,16 @@ pub(super) struct Wanted {
 /// What every worker must run now.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
+    /// Of all plans together.
     pub(super) version: Version,
-    pub(super) config: Arc<wire::NodeConfig>,
+    pub(super) plans: Arc<Plans>,
+}
+
+impl Target {
+    /// What the worker of `node` must run.
+    pub(super) fn of(&self, node: &str) -> Option<NodeTarget> {
+        self.plans.of(node, self.version.term)
+    }
 }
 
 /// The terms that this replica led.
@@ -132,9 +142,9 @@ impl Pusher {
             .map(|wanted| Target {
                 version: Version {
                     term: leadership.term,
-                    hash: wanted.hash,
+                    hash: wanted.plans.digest().to_owned(),
                 },
-                config: wanted.config,
+                plans: wanted.plans,
             });
         let version = next.as_ref().map(|target| target.version.clone());
         let changed = self.target.send_if_modified(|target| {
@@ -219,7 +229,7 @@ mod tests {
         let began = Instant::now();
         let mut last = Version::default();
         for step in 0..50 {
-            last = running.distribution.publish(config(f64::from(step) / 100.0));
+            last = running.distribution.publish_to_all(config(f64::from(step) / 100.0));
         }
         running.fleet.mark_unchanged();
         running.fleet.changed().await.unwrap();
@@ -238,7 +248,7 @@ mod tests {
         let began = Instant::now();
         tokio::spawn(async move {
             for step in 0..100_u32 {
-                let _version = distribution.publish(config(f64::from(step) / 100.0));
+                let _version = distribution.publish_to_all(config(f64::from(step) / 100.0));
                 tokio::time::sleep(QUIET / 2).await;
             }
         });
@@ -249,7 +259,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_follower_published_takes_force_when_it_leads_and_losing_the_lease_withdraws_it() {
         let mut running = run(following(3));
-        let published = running.distribution.publish(config(0.1));
+        let published = running.distribution.publish_to_all(config(0.1));
         tokio::time::sleep(2 * AT_MOST).await;
         assert_eq!(running.fleet.borrow().target, None);
         running.leadership.send_replace(leading(4));
@@ -262,14 +272,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_published_before_the_lease_was_lost_is_not_pushed_after_it_was_won_again() {
         let mut running = run(leading(4));
-        let version = running.distribution.publish(config(0.1));
+        let version = running.distribution.publish_to_all(config(0.1));
         running.until(Some(&version)).await;
         running.leadership.send_replace(following(5));
         running.until(None).await;
         running.leadership.send_replace(leading(6));
         tokio::time::sleep(2 * AT_MOST).await;
         assert_eq!(running.fleet.borrow().target, None);
-        let version = running.distribution.publish(config(0.1));
+        let version = running.distribution.publish_to_all(config(0.1));
         assert_eq!(version.term, 6);
         running.until(Some(&version)).await;
     }
@@ -277,7 +287,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_change_while_leading_does_not_disturb_what_was_published_as_a_follower() {
         let mut running = run(following(3));
-        let published = running.distribution.publish(config(0.1));
+        let published = running.distribution.publish_to_all(config(0.1));
         running.leadership.send_replace(leading(4));
         let version = Version { term: 4, ..published };
         running.until(Some(&version)).await;
@@ -290,10 +300,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn equal_content_changes_nothing() {
         let mut running = run(leading(3));
-        let version = running.distribution.publish(config(0.1));
+        let version = running.distribution.publish_to_all(config(0.1));
         running.until(Some(&version)).await;
         running.fleet.mark_unchanged();
-        assert_eq!(running.distribution.publish(config(0.1)), version);
+        assert_eq!(running.distribution.publish_to_all(config(0.1)), version);
         tokio::time::sleep(2 * AT_MOST).await;
         assert!(!running.fleet.has_changed().unwrap());
     }

@@ -1,17 +1,20 @@
-//! Which releases have pods on which node: a worker is believed about its own node only.
+//! What runs on which node: a worker is told what concerns its node's pods, and believed about those only.
 //!
 //! The token proves the node, and the API server says what runs there. So whoever takes over one node can lie about the pods
 //! of that node, and not have a release undone that runs elsewhere.
+//!
+//! A pod is on its node from when it was scheduled, which is before its first process is started, and for 10 minutes after it is
+//! gone: so a worker can report of it to the end, and a pod that comes again and again pushes nothing.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api, Client,
     api::ApiResource,
@@ -21,7 +24,8 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use tokio::time::Instant;
+use shoalwatch_core::policy::Scope;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
@@ -64,24 +68,52 @@ pub(crate) struct Residents {
     known: Arc<Mutex<Known>>,
     metrics: Metrics,
     most: usize,
+    /// Something is on another node than before, or can be told for the first time.
+    news: Arc<watch::Sender<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     listed: bool,
+    /// Nobody may look, so nobody ever knows.
+    blind: bool,
+    /// Pods had no room since they were listed: what their nodes need is not known.
+    overflown: bool,
     /// By uid, the pods of a list that is not whole yet.
     listing: Option<HashMap<String, Home>>,
     pods: HashMap<String, Home>,
-    releases: HashMap<Home, Presence>,
+    nodes: BTreeMap<String, BTreeMap<Tenant, Presence>>,
+    /// Nodes that need something else than when somebody asked last.
+    changed: BTreeSet<String>,
     forgot: Option<Instant>,
 }
 
-/// A release on a node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where a pod is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Home {
     node: String,
+    tenant: Tenant,
+}
+
+/// A release on a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Tenant {
     namespace: String,
+    /// As workers name it; empty for a pod that belongs to none.
+    workload: String,
+    /// Empty for pods that no Deployment made.
     revision: String,
+}
+
+/// What is known of where pods are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Nothing yet.
+    Unlisted,
+    /// Nothing, or not all of it, and it will stay so.
+    Blind,
+    /// Everything.
+    Whole,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,19 +129,55 @@ impl Residents {
             known: Arc::default(),
             metrics,
             most: MAX_PODS,
+            news: Arc::default(),
         }
+    }
+
+    /// Changes when a node may need something else.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// How much can be told of the nodes.
+    pub(crate) fn sight(&self) -> Sight {
+        let known = self.known();
+        match () {
+            () if known.blind || known.overflown => Sight::Blind,
+            () if known.listed => Sight::Whole,
+            () => Sight::Unlisted,
+        }
+    }
+
+    /// Nodes that need something else since the last call, with what they need; `None`: nothing runs there any more.
+    pub(crate) fn take_changed(&self) -> Vec<(String, Option<Scope>)> {
+        let mut known = self.known();
+        let changed = std::mem::take(&mut known.changed);
+        changed
+            .into_iter()
+            .map(|node| {
+                let scope = known.nodes.get(&node).map(scope);
+                (node, scope)
+            })
+            .collect()
+    }
+
+    /// From now on every node counts as changed.
+    pub(crate) fn all_changed(&self) {
+        let mut known = self.known();
+        let all: Vec<_> = known.nodes.keys().cloned().collect();
+        known.changed.extend(all);
     }
 
     /// Follows the pods until `stop`. Errors of the API server are retried with backoff; what is known stays in force meanwhile.
     pub(crate) async fn follow(self, client: Client, stop: CancellationToken) {
         let pods: Api<SeenPod> = Api::all_with(client, &ApiResource::erase::<Pod>(&()));
-        let config = watcher::Config::default().labels(TEMPLATE_HASH);
-        let mut news = pin!(watcher::watcher(pods, config).default_backoff());
+        let mut news = pin!(watcher::watcher(pods, watcher::Config::default()).default_backoff());
         while let Some(Some(event)) = stop.run_until_cancelled(news.next()).await {
             match event {
                 Ok(event) => self.take(event),
                 Err(error) => {
                     tracing::warn!(%error, "watch of the pods failed, starting it again; until then new pods count for nothing");
+                    self.refused(is_forbidden(&error));
                 }
             }
         }
@@ -117,26 +185,36 @@ impl Residents {
 
     /// Whether `node` has pods of `revision` in `namespace`.
     pub(super) fn residence(&self, node: &str, namespace: &str, revision: &str) -> Residence {
-        let home = Home {
-            node: node.to_owned(),
-            namespace: namespace.to_owned(),
-            revision: revision.to_owned(),
-        };
         let known = self.known();
-        match known.releases.get(&home) {
-            Some(presence) if presence.lasts() => Residence::Here { pods: presence.peak },
-            _ if known.listed => Residence::Stranger,
-            _ => Residence::Unlisted,
+        let tenants = known.nodes.get(node).into_iter().flatten();
+        let its =
+            |tenant: &Tenant| tenant.namespace == namespace && tenant.revision == revision && !revision.is_empty();
+        let there = tenants.filter(|(tenant, presence)| its(tenant) && presence.lasts());
+        match there.map(|(_, presence)| presence.peak).sum() {
+            0 if known.listed => Residence::Stranger,
+            0 => Residence::Unlisted,
+            pods => Residence::Here { pods },
+        }
+    }
+
+    /// Without the right to look nothing is ever known: then every node is told everything.
+    fn refused(&self, forbidden: bool) {
+        let mut known = self.known();
+        if forbidden && !known.listed && !known.blind {
+            known.blind = true;
+            self.news.send_replace(());
         }
     }
 
     fn take(&self, event: Event<SeenPod>) {
         let mut known = self.known();
+        let first = !known.listed;
         match event {
             Event::Init => known.listing = Some(HashMap::new()),
             Event::InitApply(pod) => {
+                let most = self.most.saturating_add(1);
                 if let (Some(listing), Some((uid, home))) = (&mut known.listing, home(pod))
-                    && listing.len() < self.most
+                    && listing.len() < most
                 {
                     listing.insert(uid, home);
                 }
@@ -154,6 +232,9 @@ impl Residents {
         }
         known.forget();
         self.metrics.pods_known(known.pods.len());
+        if !known.changed.is_empty() || (known.listed && first) {
+            self.news.send_replace(());
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -164,12 +245,51 @@ impl Residents {
 /// A pod's uid and where it is; nothing before it was scheduled.
 fn home(pod: SeenPod) -> Option<(String, Home)> {
     let metadata = pod.metadata;
+    let revision = metadata
+        .labels
+        .and_then(|mut labels| labels.remove(TEMPLATE_HASH))
+        .unwrap_or_default();
+    let mut owners = metadata.owner_references.unwrap_or_default().into_iter();
+    let owner = owners.find(|owner| owner.controller == Some(true));
     let home = Home {
         node: pod.spec.node_name.filter(|node| !node.is_empty())?,
-        namespace: metadata.namespace?,
-        revision: metadata.labels?.remove(TEMPLATE_HASH)?,
+        tenant: Tenant {
+            namespace: metadata.namespace?,
+            workload: owner.map(|owner| workload(owner, &revision)).unwrap_or_default(),
+            revision,
+        },
     };
     Some((metadata.uid?, home))
+}
+
+/// By the same rule as a worker's: a Deployment is not named in its pods, its replica sets are `<name>-<template hash>`.
+fn workload(owner: OwnerReference, revision: &str) -> String {
+    let deployment = owner
+        .name
+        .strip_suffix(revision)
+        .and_then(|name| name.strip_suffix('-'));
+    match deployment {
+        Some(name) if owner.kind == "ReplicaSet" && !revision.is_empty() => name.to_owned(),
+        _ => owner.name,
+    }
+}
+
+fn scope(tenants: &BTreeMap<Tenant, Presence>) -> Scope {
+    let mut pods: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for tenant in tenants.keys() {
+        let workloads = pods.entry(tenant.namespace.clone()).or_default();
+        if !tenant.workload.is_empty() {
+            workloads.insert(tenant.workload.clone());
+        }
+    }
+    Scope::Pods(pods)
+}
+
+fn is_forbidden(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else {
+        return false;
+    };
+    matches!(cause, kube::Error::Api(status) if status.code == 403)
 }
 
 impl Presence {
@@ -189,10 +309,11 @@ impl Known {
         for uid in gone {
             self.leave(&uid);
         }
+        self.overflown = false;
         for (uid, home) in listing {
             self.enter(uid, home, most);
         }
-        self.listed = true;
+        (self.listed, self.blind) = (true, false);
     }
 
     fn enter(&mut self, uid: String, home: Home, most: usize) {
@@ -200,18 +321,29 @@ impl Known {
         match self.pods.entry(uid) {
             // A pod never moves.
             Entry::Occupied(_) => return,
-            Entry::Vacant(_) if full => return,
+            Entry::Vacant(_) if full => {
+                self.changed.insert(home.node);
+                self.overflown = true;
+                return;
+            }
             Entry::Vacant(place) => place.insert(home.clone()),
         };
-        let presence = self.releases.entry(home).or_default();
+        let Home { node, tenant } = home;
+        let tenants = self.nodes.entry(node.clone()).or_default();
+        let presence = tenants.entry(tenant).or_insert_with(|| {
+            self.changed.insert(node);
+            Presence::default()
+        });
         presence.pods += 1;
         presence.peak = presence.peak.max(presence.pods);
         presence.left = None;
     }
 
     fn leave(&mut self, uid: &str) {
-        let Some(home) = self.pods.remove(uid) else { return };
-        if let Some(presence) = self.releases.get_mut(&home) {
+        let Some(Home { node, tenant }) = self.pods.remove(uid) else {
+            return;
+        };
+        if let Some(presence) = self.nodes.get_mut(&node).and_then(|tenants| tenants.get_mut(&tenant)) {
             presence.pods = presence.pods.saturating_sub(1);
             if presence.pods == 0 {
                 presence.left = Some(Instant::now());
@@ -224,108 +356,48 @@ impl Known {
             return;
         }
         self.forgot = Some(Instant::now());
-        self.releases.retain(|_, presence| presence.lasts());
+        self.nodes.retain(|node, tenants| {
+            let before = tenants.len();
+            tenants.retain(|_, presence| presence.lasts());
+            if tenants.len() < before {
+                self.changed.insert(node.clone());
+            }
+            !tenants.is_empty()
+        });
     }
 }
 
 #[cfg(test)]
 impl Residents {
     /// Takes in a pod, as a watch whose list is whole would.
-    pub(super) fn settle(&self, uid: &str, node: &str, namespace: &str, revision: &str) {
+    pub(crate) fn settle(&self, uid: &str, node: &str, namespace: &str, revision: &str) {
+        self.settle_of("web", uid, node, namespace, revision);
+    }
+
+    /// As [`settle`](Self::settle), of a workload.
+    pub(crate) fn settle_of(&self, workload: &str, uid: &str, node: &str, namespace: &str, revision: &str) {
         let mut known = self.known();
-        known.listed = true;
-        let home = Home {
-            node: node.to_owned(),
+        (known.listed, known.blind) = (true, false);
+        let tenant = Tenant {
             namespace: namespace.to_owned(),
+            workload: workload.to_owned(),
             revision: revision.to_owned(),
         };
-        known.enter(uid.to_owned(), home, self.most);
+        let node = node.to_owned();
+        known.enter(uid.to_owned(), Home { node, tenant }, self.most);
+        self.news.send_replace(());
+    }
+
+    /// As before the pods were listed.
+    pub(crate) fn see_again(&self) {
+        self.known().blind = false;
+    }
+
+    /// As for an operator that may not look at pods.
+    pub(crate) fn see_nothing(&self) {
+        self.refused(true);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const HERE: Residence = Residence::Here { pods: 1 };
-
-    fn residents(most: usize) -> Residents {
-        Residents {
-            most,
-            ..Residents::new(Metrics::default())
-        }
-    }
-
-    fn pod(uid: &str, node: &str, revision: &str) -> SeenPod {
-        serde_json::from_value(json!({
-            "metadata": {"uid": uid, "name": uid, "namespace": "shop", "labels": {TEMPLATE_HASH: revision}},
-            "spec": {"nodeName": node, "containers": [{"name": "app"}]},
-            "status": {"phase": "Running"},
-        }))
-        .unwrap()
-    }
-
-    fn list(residents: &Residents, pods: Vec<SeenPod>) {
-        residents.take(Event::Init);
-        for pod in pods {
-            residents.take(Event::InitApply(pod));
-        }
-        residents.take(Event::InitDone);
-    }
-
-    #[test]
-    fn nobody_is_a_stranger_before_the_pods_were_listed() {
-        let residents = residents(8);
-        assert_eq!(residents.residence("a", "shop", "v2"), Residence::Unlisted);
-        list(&residents, vec![pod("1", "a", "v2")]);
-        assert_eq!(residents.residence("a", "shop", "v2"), HERE);
-        for (node, namespace, revision) in [
-            ("b", "shop", "v2"),
-            ("a", "bank", "v2"),
-            ("a", "shop", "v1"),
-            ("a", "shop", ""),
-        ] {
-            assert_eq!(residents.residence(node, namespace, revision), Residence::Stranger);
-        }
-    }
-
-    #[test]
-    fn a_pod_counts_from_when_it_was_scheduled_and_as_often_as_it_is_there() {
-        let residents = residents(8);
-        list(&residents, vec![pod("1", "", "v2")]);
-        assert_eq!(residents.residence("a", "shop", "v2"), Residence::Stranger);
-        for uid in ["1", "2", "2"] {
-            residents.take(Event::Apply(pod(uid, "a", "v2")));
-        }
-        assert_eq!(residents.residence("a", "shop", "v2"), Residence::Here { pods: 2 });
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_late_report_may_speak_of_a_pod_that_is_gone_for_ten_minutes() {
-        let residents = residents(8);
-        list(&residents, vec![pod("1", "a", "v1"), pod("2", "a", "v2")]);
-        residents.take(Event::Delete(pod("1", "a", "v1")));
-        // A list that lacks a pod says that it is gone, too.
-        list(&residents, vec![]);
-        tokio::time::advance(Duration::from_secs(599)).await;
-        assert_eq!(residents.residence("a", "shop", "v1"), HERE);
-        assert_eq!(residents.residence("a", "shop", "v2"), HERE);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(residents.residence("a", "shop", "v1"), Residence::Stranger);
-        residents.take(Event::Apply(pod("3", "a", "v3")));
-        assert_eq!(residents.known().releases.len(), 1, "what is gone is forgotten");
-    }
-
-    #[test]
-    fn beyond_the_bound_a_pod_is_a_stranger_until_another_one_leaves() {
-        let residents = residents(1);
-        list(&residents, vec![pod("1", "a", "v1"), pod("2", "a", "v2")]);
-        residents.take(Event::Apply(pod("2", "a", "v2")));
-        assert_eq!(residents.known().pods.len(), 1);
-        residents.take(Event::Delete(pod("1", "a", "v1")));
-        residents.take(Event::Apply(pod("2", "a", "v2")));
-        assert_eq!(residents.residence("a", "shop", "v2"), HERE);
-    }
-}
+mod tests;

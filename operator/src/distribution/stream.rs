@@ -109,7 +109,7 @@ impl Stream {
         let seat = self.shared.roster.seat(&hello).map_err(End::Full)?;
         self.conversation = Conversation::new(hello.applied);
         loop {
-            self.say_what_is_due().await?;
+            self.say_what_is_due(seat.node()).await?;
             self.wait(&seat).await?;
         }
     }
@@ -134,13 +134,18 @@ impl Stream {
     }
 
     /// Welcome before push, so that the worker knows the term before it is asked to obey it.
-    async fn say_what_is_due(&mut self) -> Result<(), End> {
+    async fn say_what_is_due(&mut self, node: &str) -> Result<(), End> {
         let leadership = *self.shared.leadership.borrow_and_update();
-        let target = self.shared.target.borrow_and_update().clone();
+        let target = self
+            .shared
+            .target
+            .borrow_and_update()
+            .as_deref()
+            .and_then(|target| target.of(node));
         if let Some(welcome) = self.conversation.welcome(leadership) {
             self.say(welcome).await?;
         }
-        if let Some(push) = self.conversation.push(target.as_deref()) {
+        if let Some(push) = self.conversation.push(target.as_ref()) {
             self.shared.metrics.pushes.inc();
             self.say(push).await?;
         }

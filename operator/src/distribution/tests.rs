@@ -7,7 +7,7 @@ mod security;
 use std::{net::SocketAddr, time::Duration};
 
 use shoalwatch_node_api::{
-    config::{SamplingPolicy, Selector},
+    config::{NodeConfig, SamplingPolicy, Selector},
     limits,
     wire::{
         distribution_client::DistributionClient, operator_message::Message as Said, welcome::Role,
@@ -265,7 +265,7 @@ fn config(probability: f64) -> NodeConfig {
 async fn a_configuration_is_pushed_and_in_force_once_it_is_acknowledged() {
     let operator = operator(leading(3)).await;
     let mut worker = operator.worker("a", None).await;
-    let version = operator.distribution.publish(config(0.5));
+    let version = operator.distribution.publish_to_all(config(0.5));
     let push = worker.push().await;
     assert_eq!(push.version, Some(version.clone().into()));
     assert_eq!(NodeConfig::try_from(push.config.clone().unwrap()).unwrap(), config(0.5));
@@ -279,13 +279,13 @@ async fn a_configuration_is_pushed_and_in_force_once_it_is_acknowledged() {
 async fn a_worker_that_reconnects_with_what_is_in_force_is_sent_nothing_until_something_changes() {
     let operator = operator(leading(3)).await;
     let mut first = operator.worker("a", None).await;
-    let version = operator.distribution.publish(config(0.5));
+    let version = operator.distribution.publish_to_all(config(0.5));
     let push = first.push().await;
     first.ack(&push).await;
     drop(first);
     operator.until("a", |worker| !worker.connected).await;
     let mut again = operator.worker("a", Some(&version)).await;
-    let next = operator.distribution.publish(config(0.6));
+    let next = operator.distribution.publish_to_all(config(0.6));
     // Whatever is pushed first must be the next one.
     assert_eq!(again.push().await.version, Some(next.into()));
 }
@@ -294,10 +294,10 @@ async fn a_worker_that_reconnects_with_what_is_in_force_is_sent_nothing_until_so
 async fn a_refusal_is_recorded_with_its_reason_and_the_last_good_configuration_stays() {
     let operator = operator(leading(3)).await;
     let mut worker = operator.worker("a", None).await;
-    let good = operator.distribution.publish(config(0.5));
+    let good = operator.distribution.publish_to_all(config(0.5));
     let push = worker.push().await;
     worker.ack(&push).await;
-    let bad = operator.distribution.publish(config(0.6));
+    let bad = operator.distribution.publish_to_all(config(0.6));
     let push = worker.push().await;
     worker.nack(&push, "policies[0].probability: no").await;
     let seen = operator.until("a", |worker| worker.rejected.is_some()).await;
@@ -313,10 +313,10 @@ async fn a_refusal_is_recorded_with_its_reason_and_the_last_good_configuration_s
 async fn a_newer_push_supersedes_one_that_is_unanswered() {
     let operator = operator(leading(3)).await;
     let mut worker = operator.worker("a", None).await;
-    let older = operator.distribution.publish(config(0.5));
+    let older = operator.distribution.publish_to_all(config(0.5));
     let first = worker.push().await;
     assert_eq!(first.version, Some(older.into()));
-    let newer = operator.distribution.publish(config(0.6));
+    let newer = operator.distribution.publish_to_all(config(0.6));
     let second = worker.push().await;
     worker.nack(&first, "late").await;
     worker.ack(&second).await;
@@ -335,7 +335,7 @@ async fn a_follower_is_silent_until_it_leads_and_then_welcomes_again_before_it_p
     worker.hello("a", None).await;
     let welcome = worker.welcome().await;
     assert_eq!((welcome.role(), welcome.term), (Role::Follower, 3));
-    let version = operator.distribution.publish(config(0.5));
+    let version = operator.distribution.publish_to_all(config(0.5));
     operator.leadership.send_replace(leading(4));
     let welcome = worker.welcome().await;
     assert_eq!((welcome.role(), welcome.term), (Role::Leader, 4));
@@ -351,15 +351,48 @@ async fn a_follower_is_silent_until_it_leads_and_then_welcomes_again_before_it_p
 }
 
 #[tokio::test]
+async fn every_worker_is_pushed_its_own_nodes_plan_and_nothing_when_another_nodes_changes() {
+    let operator = operator(leading(3)).await;
+    let (mut a, mut b) = (operator.worker("a", None).await, operator.worker("b", None).await);
+    let publish = |of_a: f64, of_b: f64| {
+        let plan = |probability| Some(Arc::new(Plan::new(config(probability))));
+        let nodes = [("a".to_owned(), plan(of_a)), ("b".to_owned(), plan(of_b))];
+        operator.distribution.publish(Plans::new(None, nodes.into()))
+    };
+    let probability = |push: &wire::Push| push.config.as_ref().unwrap().policies[0].probability;
+    let _version = publish(0.1, 0.2);
+    let (first, other) = (a.push().await, b.push().await);
+    assert_eq!((probability(&first), probability(&other)), (0.1, 0.2));
+    a.ack(&first).await;
+    b.ack(&other).await;
+    let _version = publish(0.1, 0.3);
+    let edited = b.push().await;
+    assert_eq!(probability(&edited), 0.3);
+    let _version = publish(0.4, 0.3);
+    assert_eq!(
+        probability(&a.push().await),
+        0.4,
+        "what came between was none of its business"
+    );
+    let mut stranger = operator.worker("c", None).await;
+    let _version = operator.distribution.publish_to_all(config(0.5));
+    assert_eq!(
+        probability(&stranger.push().await),
+        0.5,
+        "and whoever has no plan is pushed none"
+    );
+}
+
+#[tokio::test]
 async fn what_was_published_under_an_older_term_is_never_pushed() {
     let operator = operator(leading(3)).await;
-    let stale = operator.distribution.publish(config(0.5));
+    let stale = operator.distribution.publish_to_all(config(0.5));
     let mut fleet = operator.distribution.fleet();
     let in_force = fleet.wait_for(|fleet| fleet.target.as_ref() == Some(&stale));
     tokio::time::timeout(PATIENCE, in_force).await.unwrap().unwrap();
     operator.leadership.send_replace(leading(4));
     let mut worker = operator.worker("a", None).await;
-    let fresh = operator.distribution.publish(config(0.6));
+    let fresh = operator.distribution.publish_to_all(config(0.6));
     assert_eq!(worker.push().await.version, Some(fresh.into()));
 }
 
@@ -373,7 +406,7 @@ async fn a_report_is_acknowledged_only_after_it_was_ingested_and_a_dropped_one_n
     let second = operator.delivery().await;
     assert_eq!((first.node.as_str(), first.report.rows[0].good), ("a", 9));
     // A push overtakes: nothing was acknowledged while nothing was ingested.
-    let _version = operator.distribution.publish(config(0.5));
+    let _version = operator.distribution.publish_to_all(config(0.5));
     worker.push().await;
     drop(first);
     second.done.send(()).unwrap();
@@ -387,7 +420,7 @@ async fn a_full_queue_holds_the_worker_back_and_loses_nothing() {
     for sequence in 1..=16 {
         worker.report(sequence, 1).await;
     }
-    let _version = operator.distribution.publish(config(0.5));
+    let _version = operator.distribution.publish_to_all(config(0.5));
     worker.push().await;
     for sequence in 1..=16 {
         let delivery = operator.delivery().await;

@@ -29,6 +29,9 @@ const WINDOWS: TableDefinition<&str, &[u8]> = TableDefinition::new("windows");
 const SPECS: TableDefinition<&str, &[u8]> = TableDefinition::new("specs");
 const ALL: &str = "all";
 
+/// Bytes of the file that are kept in memory: all of it is known already, so only what is being written.
+const CACHE: usize = 16 << 20;
+
 /// How long an earlier process may take to let go of the file.
 const LOCKED: Duration = Duration::from_secs(10);
 
@@ -200,7 +203,7 @@ async fn read(path: PathBuf) -> Result<(Store, Saved), StoreError> {
                 source,
             })?;
         }
-        let database = match Database::create(&path) {
+        let database = match Database::builder().set_cache_size(CACHE).create(&path) {
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Locked),
             database => database?,
         };

@@ -1,6 +1,7 @@
 //! Which status is written when: no requests, no clock.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -87,9 +88,10 @@ pub(super) struct Outbox {
     backoff: Backoff<Key>,
 }
 
+/// Thousands of statuses are known: of what is written only a fingerprint is kept, and what waits is kept as text.
 #[derive(Debug, Default)]
 struct Object {
-    written: Option<Value>,
+    written: Option<u64>,
     written_at: Option<Instant>,
     waiting: Option<Waiting>,
     /// A write is on its way: nothing else may overtake it.
@@ -98,7 +100,7 @@ struct Object {
 
 #[derive(Debug)]
 struct Waiting {
-    status: Value,
+    status: Box<str>,
     /// `None`: the last try was refused, and only another status will do.
     due: Option<Instant>,
 }
@@ -118,12 +120,12 @@ impl Outbox {
     /// Takes in a status: the newest of an object replaces one that waits; an equal one is not written.
     pub(super) fn offer(&mut self, document: Document, urgency: Urgency, now: Instant) {
         let every = self.jittered(&document.key);
-        let met = Object {
-            written: document.found,
+        let (status, found) = (text(&document.status), document.found);
+        let object = self.objects.entry(document.key).or_insert_with(|| Object {
+            written: found.map(|found| fingerprint(&text(&found))),
             ..Object::default()
-        };
-        let object = self.objects.entry(document.key).or_insert(met);
-        if object.written.as_ref() == Some(&document.status) && !object.in_flight {
+        });
+        if object.written == Some(fingerprint(&status)) && !object.in_flight {
             object.waiting = None;
             return;
         }
@@ -133,14 +135,11 @@ impl Outbox {
         };
         let due = match &object.waiting {
             // A refused status keeps its pause, an earlier one its place.
-            Some(Waiting { status, due }) if *status == document.status => *due,
+            Some(Waiting { status: same, due }) if *same == status => *due,
             Some(Waiting { due: Some(earlier), .. }) => Some(due.min(*earlier)),
             _ => Some(due),
         };
-        object.waiting = Some(Waiting {
-            status: document.status,
-            due,
-        });
+        object.waiting = Some(Waiting { status, due });
     }
 
     /// The status that is due longest, if the budget allows.
@@ -156,7 +155,8 @@ impl Outbox {
         let (_, key) = due.filter(|(due, _)| *due <= now).min()?;
         let key = key.clone();
         let object = self.objects.get_mut(&key)?;
-        let status = object.waiting.take()?.status;
+        // What was a value before is one again.
+        let status = serde_json::from_str(&object.waiting.take()?.status).ok()?;
         object.in_flight = true;
         self.tokens -= 1.0;
         Some(Document {
@@ -176,6 +176,7 @@ impl Outbox {
     /// What became of a status that was taken.
     pub(super) fn finish(&mut self, document: Document, outcome: Outcome, now: Instant) {
         let Document { key, status, .. } = document;
+        let status = text(&status);
         let Some(object) = self.objects.get_mut(&key) else {
             return;
         };
@@ -183,12 +184,8 @@ impl Outbox {
         object.written_at = Some(now);
         match outcome {
             Outcome::Written => {
-                object.written = Some(status);
-                if object
-                    .waiting
-                    .as_ref()
-                    .is_some_and(|waiting| Some(&waiting.status) == object.written.as_ref())
-                {
+                object.written = Some(fingerprint(&status));
+                if object.waiting.as_ref().is_some_and(|waiting| waiting.status == status) {
                     object.waiting = None;
                 }
                 self.backoff.succeeded(&key);
@@ -245,7 +242,7 @@ impl Object {
     }
 
     /// A newer status that came meanwhile takes the failed one's place, after the same pause.
-    fn put_back(&mut self, status: Value, next: Next, now: Instant) {
+    fn put_back(&mut self, status: Box<str>, next: Next, now: Instant) {
         match &mut self.waiting {
             Some(newer) => newer.due = Some(next.at(now).unwrap_or(now)),
             None => {
@@ -256,6 +253,17 @@ impl Object {
             }
         }
     }
+}
+
+/// Equal values have equal texts: maps are in the order of their keys.
+fn text(status: &Value) -> Box<str> {
+    status.to_string().into()
+}
+
+fn fingerprint(status: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    status.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Story {
         self.cluster.apply_folder(&install::manifests("demo/policies")).await?;
         self.programmed().await?;
         self.screen
-            .step("a SamplingPolicy (1 %) and an SLO (99 %, rollback enforced) are in force")?;
+            .step("a SamplingPolicy (1 %) and an SLO (99.9 %, rollback enforced) are in force")?;
         Ok(())
     }
 

@@ -366,6 +366,7 @@ pub struct Sli {
     /// Empty: every container of the pod.
     #[prost(string, tag = "4")]
     pub container: ::prost::alloc::string::String,
+    /// May be empty with slower_than_ns only, so that a worker that does not know that field refuses the SLI.
     #[prost(message, repeated, tag = "5")]
     pub bad: ::prost::alloc::vec::Vec<StatusMatcher>,
     /// Route templates; empty: all.
@@ -374,6 +375,10 @@ pub struct Sli {
     /// How often changed rows are reported: 1 s while a release is in probation, else 10 s. 200 to 60,000 ms.
     #[prost(uint32, tag = "7")]
     pub report_interval_ms: u32,
+    /// Nanoseconds; 0: durations do not matter. Otherwise a request is bad too when its final status line took longer, or never
+    /// came. One of the upper bounds of `http.server.request.duration`.
+    #[prost(uint64, tag = "8")]
+    pub slower_than_ns: u64,
 }
 /// Every condition that is set must hold.
 #[derive(Clone, PartialEq, ::prost::Message)]

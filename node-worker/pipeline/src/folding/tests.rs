@@ -189,6 +189,7 @@ proptest! {
             sampling::Decision::Probability => prop_assert_eq!(user_space, drop(DropReason::Probability)),
             sampling::Decision::Never => prop_assert_eq!(user_space, drop(DropReason::Never)),
             sampling::Decision::Parent => prop_assert_eq!(user_space, drop(DropReason::Parent)),
+            sampling::Decision::RateLimited => prop_assert!(false, "a row has no limit"),
         }
     }
 

@@ -13,6 +13,7 @@ fn definition(id: &str) -> SliDefinition {
     SliDefinition {
         id: id.into(),
         bad,
+        threshold: None,
         routes: Vec::new(),
     }
 }
@@ -79,6 +80,75 @@ fn an_aborted_request_is_bad_where_the_definition_names_it_and_good_elsewhere() 
         rows.map(|row| counters.record(row, PodId(1), &aborted)),
         [Counted::Bad, Counted::Good]
     );
+}
+
+#[test]
+fn an_answer_beyond_the_threshold_is_bad_and_one_at_it_is_in_time() {
+    let mut bad = StatusSet::EMPTY;
+    bad.add_aborted();
+    let mut counters = SliCounters::new(SliLimits::default());
+    counters.configure([SliDefinition {
+        bad,
+        threshold: Threshold::at(BOUNDS_NS[6]),
+        ..definition("a")
+    }]);
+    let id = counters.row("a", "r1").unwrap();
+    let took = |status, nanoseconds| Request {
+        status,
+        start_ns: 1_000,
+        end_ns: 1_000 + nanoseconds,
+        ..request()
+    };
+    let seen = [
+        took(status(200), BOUNDS_NS[6]),
+        took(status(200), BOUNDS_NS[6] + 1),
+        // What fails at once is for an SLI about statuses to judge.
+        took(status(500), 1),
+        // What is never answered is not answered in time.
+        took(Status::ABORTED, 1),
+    ]
+    .map(|request| counters.record(id, PodId(1), &request));
+    assert_eq!(seen, [Counted::Good, Counted::Bad, Counted::Good, Counted::Bad]);
+}
+
+#[test]
+fn a_threshold_is_a_bound_of_the_histograms_and_nothing_else() {
+    assert!(BOUNDS_NS.into_iter().all(|bound| Threshold::at(bound).is_some()));
+    assert!(
+        [0, 200_000_000, BOUNDS_NS[0] + 1, u64::MAX]
+            .into_iter()
+            .all(|other| Threshold::at(other).is_none())
+    );
+}
+
+proptest! {
+    #[test]
+    fn answers_counted_by_the_kernel_are_judged_as_if_each_had_come_alone(
+        durations in proptest::collection::vec(prop_oneof![0..20_000_000_000_u64, proptest::sample::select(BOUNDS_NS.to_vec())], 0..40),
+        threshold in proptest::option::of(proptest::sample::select(BOUNDS_NS.to_vec())),
+        code in proptest::sample::select(vec![200_u16, 404, 500]),
+    ) {
+        let definition = SliDefinition {
+            threshold: threshold.and_then(Threshold::at),
+            ..definition("a")
+        };
+        let mut alone = SliCounters::new(SliLimits::default());
+        let mut together = SliCounters::new(SliLimits::default());
+        alone.configure([definition.clone()]);
+        together.configure([definition]);
+        let (one, many) = (alone.row("a", "r1").unwrap(), together.row("a", "r1").unwrap());
+        let mut buckets = [0; BUCKETS];
+        let mut slow = 0;
+        for duration in &durations {
+            alone.record(one, PodId(1), &Request { start_ns: 7, end_ns: 7 + duration, ..answer(code) });
+            buckets[bucket(*duration)] += 1;
+            slow += u64::from(code == 500 || threshold.is_some_and(|bound| *duration > bound));
+        }
+        together.record_many(many, PodId(1), answer(code).template, status(code), &buckets);
+        prop_assert_eq!(alone.report(), together.report().clone());
+        let row = together.report().rows.remove(0);
+        prop_assert_eq!((row.good, row.bad), (durations.len() as u64 - slow, slow));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use shoalwatch_pipeline::{
     folding::{RowTable, UNDECIDED, route_rows},
+    loss::Loss,
     request::{RouteId, ServiceId},
 };
 use shoalwatch_protocols::route::OTHER;
@@ -116,11 +117,15 @@ impl Observer {
     }
 
     /// Has the kernel decide as user space does.
-    pub(in crate::requests) fn follow_duties(&mut self) {
-        if !std::mem::take(&mut self.duties_changed) {
+    pub(in crate::requests) fn follow_duties(&mut self, now: Now) {
+        if !self.duties_changed || now.monotonic_ns < self.refused_until_ns {
             return;
         }
+        self.duties_changed = false;
         let mut table = RowTable::default();
+        for (place, limit) in self.traffic.limits() {
+            table.limit(place, limit);
+        }
         let of = |(number, route): (u32, &Route)| {
             let rows = rows_of(
                 &mut table,
@@ -134,8 +139,8 @@ impl Observer {
         if let Err(error) = self.kernel.decide_by(&table, &routes) {
             warn!(%error, "the kernel still decides by the earlier policies");
             self.counters.one(Count::TeachFailed);
-            // With the next look.
             self.duties_changed = true;
+            self.refused_until_ns = now.monotonic_ns + REFUSED_NS;
         }
         self.rows = table;
     }
@@ -162,23 +167,29 @@ impl Observer {
     /// What the kernel decided and left out counts as if user space had.
     fn tell_on(&mut self) {
         let stats = self.kernel.stats();
+        let more = |stat| stats.get(stat).saturating_sub(self.kernel_counts.get(stat));
         let told = [
             (Stat::DroppedProbability, Count::SpanProbability),
             (Stat::DroppedNever, Count::SpanNever),
             (Stat::DroppedParent, Count::SpanParent),
+            (Stat::DroppedLimit, Count::SpanRateLimited),
             (Stat::Probe, Count::KubeProbe),
             (Stat::Scrape, Count::PrometheusScrape),
         ];
         for (stat, count) in told {
-            let more = stats.get(stat).saturating_sub(self.kernel_counts.get(stat));
-            self.counters.add(count, more);
+            self.counters.add(count, more(stat));
         }
+        self.counters.losses.add(Loss::RateLimited, more(Stat::DroppedLimit));
         self.kernel_counts = stats;
     }
 }
 
+/// How long a refused configuration waits until it is offered to the kernel again.
+const REFUSED_NS: u64 = 1_000_000_000;
+
 const UNDECIDED_ROWS: RouteRows = RouteRows {
     rows: [UNDECIDED; Method::NUMBERS + 1],
+    limit: 0,
 };
 
 /// Which rows decide about a route. More than one policy is only where some of them run dry: that is left to user space.
@@ -186,7 +197,10 @@ fn rows_of(table: &mut RowTable, traffic: &Traffic, service: Option<&Service>, t
     let policies = service.map_or(&[][..], |service| &service.policies);
     match policies {
         [] => route_rows(table, None, template),
-        [policy] => route_rows(table, traffic.policy(*policy), template),
+        [policy] => RouteRows {
+            limit: traffic.limit_place(*policy),
+            ..route_rows(table, traffic.policy(*policy), template)
+        },
         _ => UNDECIDED_ROWS,
     }
 }

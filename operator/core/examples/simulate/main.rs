@@ -1,10 +1,15 @@
-//! How sure the judge is: lives of good and of bad releases, judged by the operator's own code, printed as the README's table.
+//! How sure the judge is: lives of good and of bad releases, judged by the operator's own code, printed as the README's tables.
 //!
 //! `make simulate`, or `cargo run -p shoalwatch-core --example simulate -- [SEED [RELEASES]]`.
 
+mod clauses;
 mod draw;
 mod life;
+#[path = "../../tests/support/pair.rs"]
+mod pair;
 mod population;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod table;
 
 use std::io::{self, Write};
@@ -20,9 +25,15 @@ fn main() -> io::Result<()> {
     let good = table::good(seed, releases, &mut out)?;
     writeln!(out)?;
     let bad = table::bad(seed, releases, &mut out)?;
-    if good && bad {
-        Ok(())
-    } else {
-        Err(io::Error::other("a good release was undone, or a bad one missed"))
+    writeln!(out)?;
+    let hard = table::hard(seed, releases, &mut out)?;
+    writeln!(out)?;
+    let needed = table::clauses(seed, &mut out)?;
+    if !(good && bad && hard) {
+        return Err(io::Error::other("a good release was undone, or a bad one missed"));
     }
+    if !needed {
+        return Err(io::Error::other("nothing goes wrong without one of the clauses"));
+    }
+    Ok(())
 }

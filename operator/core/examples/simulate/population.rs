@@ -1,21 +1,26 @@
-//! Ten thousand releases that are good, whatever happens around them, and ten thousand that are bad.
+//! Ten thousand releases that are good, whatever happens around them, and ten thousand that are bad; some of these are hard to find.
 
 use std::time::Duration;
 
 use crate::draw::{Draw, whole};
-use crate::life::{Life, PROBATION, Trouble, best};
+use crate::life::{Life, PROBATION, Sight, Trouble, best};
 
 /// What good releases go through; each takes its turn.
-pub(crate) const CHANCES: [&str; 10] = [
+pub(crate) const CHANCES: [&str; 15] = [
     "nothing",
     "bursts of their own (up to 2 s, up to all answers)",
     "a client that repeats itself (10 to 2,000 bad answers in a second)",
-    "a client that repeats itself (nine seconds, a bad answer each)",
+    "a client that repeats itself (nine seconds, a bad answer each, at 1 to 10 req/s)",
     "a cold start (30 s, up to all answers, warm-up 30 s)",
     "a flapping dependency of both",
     "an outage of both",
     "a slow leak of both",
     "a worker lost, and the pod in sight bad (at 1.6 times the threshold; the other one good)",
+    "every other request lost, and the rest bad (at 1.6 times the threshold; the lost ones good)",
+    "one pod that fails as it starts (1.1 s, all of its twelve answers, objective 99.99)",
+    "a failure of its own (5 s, all answers, after the first minute, objective 99.9)",
+    "an outage of both, twice as hard on the new one",
+    "an outage of both (90 s, 15 % of the answers, objective 99), while the stable one serves 1 req/s",
     "bursts, a client, a cold start, a flapping dependency, an outage and a leak",
 ];
 
@@ -25,6 +30,58 @@ pub(crate) const BAD: [(&str, &[f64]); 3] = [
     ("99.9", &[1.0, 0.2, 0.05, 0.03]),
     ("99.99", &[1.0, 0.2, 0.05, 0.01, 0.004]),
 ];
+
+/// Bad releases, each of which one part of the decision alone finds: {name, objective, requests a second, what fails}.
+pub(crate) const HARD: [(&str, &str, f64, Trouble); 5] = [
+    (
+        "all answers, for 12 s of every ten minutes (objective 99)",
+        "99",
+        100.0,
+        Trouble::Gusts {
+            length: 12.0,
+            ratio: 1.0,
+        },
+    ),
+    (
+        "30 % of the answers, for a minute of every ten (objective 99)",
+        "99",
+        1_000.0,
+        Trouble::Gusts {
+            length: 60.0,
+            ratio: 0.3,
+        },
+    ),
+    (
+        "3 % of the answers (objective 99.9, 10 req/s)",
+        "99.9",
+        10.0,
+        Trouble::Bad { from: 0.0, ratio: 0.03 },
+    ),
+    (
+        "3 % of the answers, after a good quarter of an hour (objective 99.9, 15 req/s)",
+        "99.9",
+        15.0,
+        Trouble::Bad {
+            from: 900.0,
+            ratio: 0.03,
+        },
+    ),
+    (
+        "10 % of the answers (objective 99)",
+        "99",
+        100.0,
+        Trouble::Bad { from: 0.0, ratio: 0.1 },
+    ),
+];
+
+/// One row of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of [`CHANCES`].
+    Good(usize),
+    /// Of [`HARD`].
+    Bad(usize),
+}
 
 /// Requests a second.
 pub(crate) const TRAFFIC: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
@@ -90,10 +147,35 @@ impl Cell {
     }
 }
 
-/// The `place`th good release.
-pub(crate) fn healthy(place: u64, draw: &mut Draw) -> Life {
+impl Kind {
+    /// In words.
+    pub(crate) fn releases(self) -> String {
+        match self {
+            Self::Good(chance) => format!("good ones with {}", CHANCES[chance]),
+            Self::Bad(place) => format!("bad ones with {}", HARD[place].0),
+        }
+    }
+
+    pub(crate) fn release(self, draw: &mut Draw) -> Life {
+        match self {
+            Self::Good(chance) => healthy(chance, draw),
+            Self::Bad(place) => {
+                let (_, objective, rate, trouble) = HARD[place];
+                Life {
+                    rate,
+                    stable: (rate, PROBATION),
+                    background: 0.1 * budget(objective),
+                    troubles: vec![trouble],
+                    ..healthy_base(objective)
+                }
+            }
+        }
+    }
+}
+
+/// A good release that goes through one of [`CHANCES`].
+fn healthy(chance: usize, draw: &mut Draw) -> Life {
     let objective = BAD[usize::try_from(draw.below(3)).unwrap_or(0)].0;
-    let chance = usize::try_from(place).unwrap_or(0) % CHANCES.len();
     let rate = draw.magnitude(1.0, 10_000.0);
     let mut life = Life {
         rate,
@@ -123,7 +205,7 @@ fn healthy_base(objective: &'static str) -> Life {
         stable: (0.0, 0),
         background: 0.0,
         troubles: Vec::new(),
-        half_seen: false,
+        sight: Sight::All,
     }
 }
 
@@ -156,7 +238,7 @@ fn befall(life: &mut Life, chance: usize, draw: &mut Draw) {
         }
         3 => {
             let from = second(draw);
-            life.background = 0.0;
+            (life.background, life.rate) = (0.0, draw.magnitude(1.0, 10.0));
             life.troubles.push(Trouble::Storm {
                 from,
                 to: from + 9,
@@ -169,10 +251,32 @@ fn befall(life: &mut Life, chance: usize, draw: &mut Draw) {
             life.troubles.push(Trouble::Cold { to, ratio });
         }
         5..=7 => share(life, chance, draw),
-        8 => {
-            life.half_seen = true;
+        8 | 9 => {
+            life.sight = if chance == 8 {
+                Sight::HalfOfPods
+            } else {
+                Sight::HalfOfRequests
+            };
             let (from, ratio) = (0.0, 1.6 * life.threshold());
             life.troubles.push(Trouble::Bad { from, ratio });
+        }
+        10 => {
+            (life.objective, life.background, life.stable.1) = ("99.99", 0.0, 0);
+            life.troubles.push(Trouble::Start { answers: 4 });
+        }
+        11 => {
+            (life.objective, life.background) = ("99.9", 0.5 * budget("99.9"));
+            let (from, ratio) = (draw.between(60.0, f64::from(PROBATION)), 1.0);
+            let to = from + 5.0;
+            life.troubles.push(Trouble::Blip { from, to, ratio });
+        }
+        12 => uneven(life, draw),
+        13 => {
+            (life.objective, life.background) = ("99", 0.0);
+            (life.rate, life.stable) = (draw.magnitude(100.0, 10_000.0), (1.0, PROBATION));
+            let (from, ratio) = (draw.between(60.0, 1_500.0), 0.15);
+            let to = from + 90.0;
+            life.troubles.push(Trouble::Outage { from, to, ratio });
         }
         _ => {}
     }
@@ -193,6 +297,18 @@ fn share(life: &mut Life, chance: usize, draw: &mut Draw) {
         },
         6 => Trouble::Outage { from, to, ratio },
         _ => Trouble::Leak { from, to, ratio },
+    });
+}
+
+/// With enough traffic of the stable release to see that it fails too.
+fn uneven(life: &mut Life, draw: &mut Draw) {
+    life.rate = draw.magnitude(100.0, 10_000.0);
+    life.stable = (life.rate, PROBATION);
+    let from = draw.between(60.0, 1_200.0);
+    life.troubles.push(Trouble::Uneven {
+        from,
+        to: from + draw.magnitude(20.0, 300.0),
+        ratio: draw.between(0.4, 1.0),
     });
 }
 

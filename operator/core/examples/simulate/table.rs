@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
+use crate::clauses::proofs;
 use crate::draw::{Draw, float};
 use crate::life::Undone;
-use crate::population::{CHANCES, Cell, TRAFFIC, healthy};
+use crate::population::{CHANCES, Cell, HARD, Kind, TRAFFIC};
 
 /// What became of bad releases of one kind: when they were undone, in seconds since they began to fail.
 type Caught = Vec<Option<u32>>;
@@ -15,7 +16,8 @@ pub(crate) fn good(seed: u64, releases: u64, out: &mut impl Write) -> io::Result
     let begin = Instant::now();
     let undone = all(releases, |place| {
         let mut draw = Draw::new(seed, place);
-        healthy(place, &mut draw).live(draw)
+        let chance = usize::try_from(place).unwrap_or(0) % CHANCES.len();
+        Kind::Good(chance).release(&mut draw).live(draw)
     });
     writeln!(out, "| good releases with | released | undone |\n|---|---|---|")?;
     for (chance, name) in CHANCES.iter().enumerate() {
@@ -85,6 +87,40 @@ pub(crate) fn bad(seed: u64, releases: u64, out: &mut impl Write) -> io::Result<
     }
     report_speed(begin, count)?;
     Ok(missed == 0)
+}
+
+/// Bad releases that are hard to find, a hundredth of all of each kind. True if none was missed.
+pub(crate) fn hard(seed: u64, releases: u64, out: &mut impl Write) -> io::Result<bool> {
+    let each = releases.div_ceil(100);
+    let count = u64::try_from(HARD.len()).unwrap_or(0) * each;
+    let missed = all(count, |place| {
+        let mut draw = Draw::new(seed ^ 0x4a4d, place);
+        let kind = Kind::Bad(usize::try_from(place / each).unwrap_or(0));
+        kind.release(&mut draw).live(draw).is_none()
+    });
+    writeln!(out, "| bad releases with | released | missed |\n|---|---|---|")?;
+    let rows = missed.chunks(usize::try_from(each).unwrap_or(1));
+    for ((name, ..), missed) in HARD.iter().zip(rows) {
+        let count = missed.iter().filter(|missed| **missed).count();
+        writeln!(out, "| {name} | {} | {count} |", missed.len())?;
+    }
+    Ok(!missed.contains(&true))
+}
+
+/// What goes wrong without each clause. True if something does, and nothing with it.
+pub(crate) fn clauses(seed: u64, out: &mut impl Write) -> io::Result<bool> {
+    let proofs = proofs(seed);
+    writeln!(out, "| without | go wrong | of |\n|---|---|---|")?;
+    for proof in &proofs {
+        let (clause, wrong) = (proof.clause, proof.wrong_without);
+        writeln!(
+            out,
+            "| {clause} | {wrong} | {} {} |",
+            proof.released,
+            proof.kind.releases()
+        )?;
+    }
+    Ok(proofs.iter().all(|proof| proof.wrong == 0 && proof.wrong_without > 0))
 }
 
 fn show(cell: &Cell, caught: &Caught) -> String {

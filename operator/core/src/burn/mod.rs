@@ -34,3 +34,18 @@ pub fn budget_remaining(counts: Counts, objective: Objective) -> Option<f64> {
     let allowed = float(counts.total()) * objective.error_budget();
     (counts.total() > 0).then(|| 1.0 - float(counts.bad) / allowed)
 }
+
+/// The share of a whole period's budget that is left when the share `passed` of its time is over (0 to 1), `counts` being the
+/// period's so far. The budget is taken for the whole period, at the traffic so far:
+///
+/// ```text
+/// allowed = (good + bad) ÷ passed × (1 − objective)
+/// ```
+///
+/// So a period begins with all of its budget, a burn rate of 1 spends it exactly by its end, and an alert's budgetPercent is a
+/// share of the same. Were requests so far alone to allow, the first bad one of a month would overspend its budget a
+/// thousandfold. At the period's end both are the same.
+#[must_use]
+pub fn budget_remaining_of_period(counts: Counts, objective: Objective, passed: f64) -> Option<f64> {
+    budget_remaining(counts, objective).map(|left| 1.0 - (1.0 - left) * passed)
+}

@@ -1,11 +1,19 @@
 //! A history as bytes: LEB128 numbers, bucket indices as steps. About 5 bytes a bucket.
 
+use std::collections::VecDeque;
+
+use super::days::Days;
 use super::level::{Bucket, Level};
 use super::revision::MAX_WITNESSES;
 use super::{History, Kept, MAX_REVISIONS, Series, Totals};
+use crate::calendar::{Day, Zone};
 use crate::{Counts, Millis, Revision, WorkerId};
 
 const FORMAT: u8 = 1;
+/// The same, with days behind it.
+const WITH_DAYS: u8 = 2;
+/// Most days read back.
+const MAX_DAYS: u64 = 1_000;
 /// Longest name read back.
 const MAX_NAME: u64 = 512;
 
@@ -13,7 +21,7 @@ const MAX_NAME: u64 = 512;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// Written by another version.
-    #[error("history has format {0}, this program reads 1: start with an empty history")]
+    #[error("history has format {0}, this program reads 1 and 2: start with an empty history")]
     Format(u8),
     /// Cut short or damaged.
     #[error("history is damaged: start with an empty history")]
@@ -35,7 +43,8 @@ impl History {
     /// As bytes, for storage.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Writer(vec![FORMAT]);
+        let format = if self.days.is_some() { WITH_DAYS } else { FORMAT };
+        let mut out = Writer(vec![format]);
         out.time(self.since);
         out.number(self.evicted);
         out.series(&self.aggregate);
@@ -45,17 +54,23 @@ impl History {
             out.series(&kept.series);
             out.totals(&kept.totals);
         }
+        if let Some(days) = &self.days {
+            out.days(days);
+        }
         out.0
     }
 
     /// Reads what [`History::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let (format, rest) = bytes.split_first().ok_or(CodecError::Damaged)?;
-        if *format != FORMAT {
+        if ![FORMAT, WITH_DAYS].contains(format) {
             return Err(CodecError::Format(*format));
         }
         let mut input = Reader(rest);
-        let history = input.history()?;
+        let mut history = input.history()?;
+        if *format == WITH_DAYS {
+            history.days = input.days()?;
+        }
         if input.0.is_empty() {
             Ok(history)
         } else {
@@ -103,6 +118,18 @@ impl Writer {
                 for count in [bucket.good, bucket.bad, bucket.incomplete] {
                     self.number(count.into());
                 }
+            }
+        }
+    }
+
+    fn days(&mut self, days: &Days) {
+        self.text(days.zone.name());
+        self.time(days.since);
+        self.count(days.counted.len());
+        for (day, counts) in &days.counted {
+            self.number(day.0.into());
+            for count in [counts.good, counts.bad, counts.incomplete] {
+                self.number(count);
             }
         }
     }
@@ -227,6 +254,20 @@ impl Reader<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Nothing where the time zone is not known any more: the days are made anew from the hours.
+    fn days(&mut self) -> Read<Option<Days>> {
+        let (zone, since) = (self.text()?, self.time()?);
+        let mut counted: VecDeque<(Day, Counts)> = VecDeque::new();
+        for _ in 0..self.number_to(MAX_DAYS)? {
+            let day = Day(self.small()?);
+            if counted.back().is_some_and(|(before, _)| *before >= day) {
+                return Err(CodecError::Damaged);
+            }
+            counted.push_back((day, self.counts()?));
+        }
+        Ok(Zone::named(&zone).map(|zone| Days { zone, since, counted }))
     }
 
     fn totals(&mut self) -> Read<Totals> {

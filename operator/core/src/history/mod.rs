@@ -15,9 +15,12 @@
 //!
 //! **Memory.** A non-empty bucket is 16 bytes: at most 68 KiB for the aggregate, 33 KiB for a revision, 8 revisions: 330 KiB
 //! for an SLO that never rests and never stops releasing; nothing for idle time. A bucket holds up to 2³² − 1 of each count
-//! (1.19 million requests a second for a whole hour) and saturates beyond.
+//! (1.19 million requests a second for a whole hour) and saturates beyond. Where the budget is a calendar period's, each local
+//! day of the last year is kept too, 12 KiB, so that a period begins when it does in its time zone.
 
 mod codec;
+mod days;
+mod group;
 mod level;
 mod revision;
 
@@ -25,11 +28,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use codec::CodecError;
+use days::Days;
+pub use group::Group;
 use level::Level;
 pub use level::Moment;
 pub use revision::Totals;
 
+use crate::calendar::{Calendar, Zone};
 use crate::reports::{Difference, Placement};
+use crate::spec::Window;
 use crate::{Counts, Millis, Revision};
 
 /// Most revisions of one SLO; the one that has been silent longest makes room.
@@ -51,6 +58,8 @@ const LONGEST: (Duration, u32) = (Duration::from_hours(1), 2_208);
 pub struct History {
     aggregate: Series,
     revisions: BTreeMap<Revision, Kept>,
+    /// Only for a calendar.
+    days: Option<Days>,
     /// The oldest count ever recorded.
     since: Option<Millis>,
     evicted: u64,
@@ -72,6 +81,7 @@ impl Default for History {
         Self {
             aggregate: Series::aggregate(),
             revisions: BTreeMap::new(),
+            days: None,
             since: None,
             evicted: 0,
         }
@@ -88,13 +98,16 @@ impl History {
         };
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.aggregate.add(difference.counts, finest, at, now);
+        if let Some(days) = &mut self.days {
+            days.add(difference.counts, at);
+        }
         if !self.revisions.contains_key(&difference.revision) {
             self.make_room();
+            self.revisions.insert(difference.revision.clone(), Kept::new());
         }
-        let kept = self
-            .revisions
-            .entry(difference.revision.clone())
-            .or_insert_with(Kept::new);
+        let Some(kept) = self.revisions.get_mut(&difference.revision) else {
+            return;
+        };
         kept.series.add(difference.counts, finest, at, now);
         kept.totals.add(difference, at);
     }
@@ -105,49 +118,54 @@ impl History {
         self.aggregate.sum(window, now)
     }
 
-    /// The sum over some revisions in the last `window`.
-    #[must_use]
-    pub fn window_of<'a>(
-        &self,
-        revisions: impl IntoIterator<Item = &'a Revision>,
-        window: Duration,
-        now: Millis,
-    ) -> Counts {
-        let kept = revisions
-            .into_iter()
-            .filter_map(|revision| self.revisions.get(revision));
-        kept.map(|kept| kept.series.sum(window, now)).sum()
+    /// Keeps what this kind of window is summed from. Under another time zone the days are made anew from the hours.
+    pub fn keep_for(&mut self, window: &Window, now: Millis) {
+        let Window::Calendar(Calendar { zone, .. }) = window else {
+            self.days = None;
+            return;
+        };
+        if self.days.as_ref().is_none_or(|days| days.zone != *zone) {
+            self.days = Some(self.days_of(zone, now));
+        }
     }
 
-    /// The non-empty buckets of some revisions, oldest first, of the width in which a window of `reach` is answered: those that
-    /// begin in the bucket of `since` or later, and end before `now`. The one that is still open shows only a part of itself.
+    fn days_of(&self, zone: &Zone, now: Millis) -> Days {
+        match self.aggregate.levels.last() {
+            Some(hours) => Days::from_level(zone.clone(), self.since, hours, now),
+            None => Days::new(zone.clone(), self.since),
+        }
+    }
+
+    /// The sum over all revisions in the window of a budget. A calendar's needs [`History::keep_for`] before.
     #[must_use]
-    pub fn moments_of<'a>(
-        &self,
-        revisions: impl IntoIterator<Item = &'a Revision>,
-        reach: Duration,
-        since: Millis,
-        now: Millis,
-    ) -> Vec<Moment> {
+    pub fn over(&self, window: &Window, now: Millis) -> Counts {
+        match window {
+            Window::Rolling(span) => self.window(*span, now),
+            Window::Calendar(calendar) => {
+                let first = calendar.period(now).first;
+                self.days
+                    .as_ref()
+                    .map_or_else(Counts::default, |days| days.sum(first, now))
+            }
+        }
+    }
+
+    /// From when on nothing is missing for the window of a budget; `None` before the first count.
+    #[must_use]
+    pub fn known_since(&self, window: &Window) -> Option<Millis> {
+        match (window, &self.days) {
+            (Window::Calendar(_), Some(days)) => days.since,
+            _ => self.since,
+        }
+    }
+
+    /// Some revisions, read as one.
+    #[must_use]
+    pub fn of<'a>(&self, revisions: impl IntoIterator<Item = &'a Revision>) -> Group<'_> {
         let kept = revisions
             .into_iter()
             .filter_map(|revision| self.revisions.get(revision));
-        let mut levels = kept.filter_map(|kept| kept.series.level(reach));
-        let mut moments: Vec<Moment> = levels
-            .next()
-            .map_or_else(Vec::new, |level| level.moments(since, now).collect());
-        for level in levels {
-            moments.extend(level.moments(since, now));
-            moments.sort_by_key(|moment| moment.index);
-            moments.dedup_by(|later, kept| {
-                let same = later.index == kept.index;
-                if same {
-                    kept.counts += later.counts;
-                }
-                same
-            });
-        }
-        moments
+        Group(kept.collect())
     }
 
     /// The width of the buckets in which a window of `reach` is answered.
@@ -161,15 +179,6 @@ impl History {
     #[must_use]
     pub fn index(width: Duration, at: Millis) -> u32 {
         level::index(width, at)
-    }
-
-    /// What is known of some revisions since their first request.
-    #[must_use]
-    pub fn totals_of<'a>(&self, revisions: impl IntoIterator<Item = &'a Revision>) -> Totals {
-        let kept = revisions
-            .into_iter()
-            .filter_map(|revision| self.revisions.get(revision));
-        kept.fold(Totals::default(), |sum, kept| sum.merged(&kept.totals))
     }
 
     /// Begins a revision's totals anew: a release that comes back is judged by what it does now. Windows stay.

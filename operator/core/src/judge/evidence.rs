@@ -5,12 +5,17 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::counts::float;
-use crate::history::{History, Totals};
+use crate::history::{Group, History, Totals};
 use crate::release::{Ledger, Role, TargetSnapshot};
-use crate::spec::SloSpec;
-use crate::{Counts, Millis, ReleaseId, Revision};
+use crate::spec::{RollbackRule, SloSpec};
+use crate::{Counts, Millis, ReleaseId};
 
 use super::span::{Elder, STABLE_SERVES, Span, Spans};
+
+/// Clause 3.
+const SPREAD_PODS: u32 = 2;
+/// Clause 3.
+const SPREAD_TIME: Duration = Duration::from_secs(2);
 
 /// Pods that workers report of, and pods that are ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -42,7 +47,8 @@ pub struct ReleaseEvidence {
     pub judged: Counts,
     /// Since its first request.
     pub totals: Totals,
-    /// Where it may be found bad, unit by unit; empty before its answers count, and unless it is in probation.
+    /// Where it may be found bad, unit by unit, without the spans that a glance acquits; empty before its answers count, unless it is in
+    /// probation, and unless clauses 2 and 3 hold.
     pub spans: Vec<Span>,
     /// A known-good release serves beside it: pods of it are ready, and it had 10 requests in the last `windows.long`, of those
     /// since the first one that counts.
@@ -58,6 +64,8 @@ pub struct Evidence {
     pub windows: Vec<(Duration, Counts)>,
     /// Over [`SloSpec::window`].
     pub period: Counts,
+    /// [`Window::passed`](crate::spec::Window::passed) of it.
+    pub period_passed: f64,
     /// Over [`SloSpec::data_window`].
     pub recent: Counts,
     /// When the oldest count happened.
@@ -85,24 +93,37 @@ pub fn gather(
         .collect();
     spans.sort_unstable();
     spans.dedup();
+    let history_since = history.known_since(spec.window());
+    Evidence {
+        windows: spans
+            .into_iter()
+            .map(|window| (window, history.window(window, now)))
+            .collect(),
+        period: history.over(spec.window(), now),
+        period_passed: spec.window().passed(history_since, now),
+        recent: history.window(spec.data_window(), now),
+        history_since,
+        coverage: target.map(Coverage::of_target).unwrap_or_default(),
+        current: target.map(|target| gather_release(spec, history, ledger, target, now)),
+    }
+}
+
+/// Reads what a decision on the release of the current template needs.
+#[must_use]
+pub fn gather_release(
+    spec: &SloSpec,
+    history: &History,
+    ledger: &Ledger,
+    target: &TargetSnapshot,
+    now: Millis,
+) -> ReleaseEvidence {
     let reader = Reader {
         spec,
         history,
         ledger,
         now,
     };
-    let current = target.map(|target| reader.release(target, &target.release));
-    Evidence {
-        windows: spans
-            .into_iter()
-            .map(|window| (window, history.window(window, now)))
-            .collect(),
-        period: history.window(spec.window(), now),
-        recent: history.window(spec.data_window(), now),
-        history_since: history.since(),
-        coverage: target.map(Coverage::of_target).unwrap_or_default(),
-        current,
-    }
+    reader.release(target, &target.release)
 }
 
 struct Reader<'a> {
@@ -114,36 +135,44 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn release(&self, target: &TargetSnapshot, release: &ReleaseId) -> ReleaseEvidence {
-        let revisions = Ledger::revisions(target, release);
+        let group = self.history.of(Ledger::revisions(target, release));
         let rule = self.spec.rule();
-        let totals = self.history.totals_of(&revisions);
+        let totals = group.totals();
         let known = self.ledger.get(release);
         let first_ready_at = known.and_then(|known| known.first_ready_at);
         let judged_from = self.judged_from(&totals, first_ready_at);
-        let over = |window| self.history.window_of(&revisions, window, self.now);
+        let over = |window| group.window(window, self.now);
         // None of what does not count yet.
         let since = judged_from.filter(|from| *from <= self.now);
-        let at_most =
-            |window: Duration| since.map_or_else(Counts::default, |from| over(window.min(self.now.since(from))));
-        let standing = self.ledger.role(release);
-        let spans_from = since.filter(|_| standing == Role::Probation);
+        let served = since.map_or(Duration::ZERO, |from| self.now.since(from));
+        let judged = since.map_or_else(Counts::default, |_| over(served));
+        let trial = rule.promote_after.duration;
         let elder = Elder::of(self.ledger, target, release);
-        let beside = since.map_or(Duration::ZERO, |from| self.now.since(from)).min(rule.long);
-        let served = self.history.window_of(&elder.revisions, beside, self.now).total();
-        ReleaseEvidence {
+        let stable = self.history.of(elder.revisions(target));
+        let beside = stable.window(served.min(rule.long), self.now).total();
+        let mut evidence = ReleaseEvidence {
             release: release.clone(),
-            stable: self.history.window_of(&elder.revisions, rule.long, self.now),
-            role: standing,
+            stable: stable.window(rule.long, self.now),
+            role: known.map_or(Role::Other, |known| known.role),
             first_ready_at,
             judged_from,
             coverage: Coverage::of_release(target, release),
             short: over(rule.short),
-            trial: at_most(rule.promote_after.duration),
-            judged: at_most(Duration::MAX),
-            spans: spans_from.map_or_else(Vec::new, |from| self.spans(&revisions, &elder.revisions, from)),
-            beside_stable: elder.ready && served >= STABLE_SERVES,
+            trial: if served <= trial || since.is_none() {
+                judged
+            } else {
+                over(trial)
+            },
+            judged,
+            spans: Vec::new(),
+            beside_stable: elder.ready && beside >= STABLE_SERVES,
             totals,
+        };
+        let from = since.filter(|_| evidence.role == Role::Probation && evidence.has_weight(rule));
+        if let Some(from) = from {
+            evidence.spans = self.spans(&group, &stable, from);
         }
+        evidence
     }
 
     /// The end of a warm-up is rounded up to the widest unit in use, so that no unit holds a part of it.
@@ -159,10 +188,9 @@ impl Reader<'_> {
         Some(Millis(warm.0.saturating_add((unit - over) % unit)))
     }
 
-    fn spans(&self, new: &[Revision], stable: &[Revision], from: Millis) -> Vec<Span> {
+    fn spans(&self, new: &Group<'_>, stable: &Group<'_>, from: Millis) -> Vec<Span> {
         let spans = Spans {
             spec: self.spec,
-            history: self.history,
             new,
             stable,
             from,
@@ -173,8 +201,14 @@ impl Reader<'_> {
 }
 
 impl ReleaseEvidence {
+    /// Clauses 2 and 3.
+    pub(super) fn has_weight(&self, rule: &RollbackRule) -> bool {
+        let spread = self.totals.bad_pods() >= SPREAD_PODS || self.bad_span() >= SPREAD_TIME;
+        self.judged.bad >= rule.min_bad_events && spread
+    }
+
     /// Between the first and the newest bad answer that counts.
-    pub(super) fn bad_span(&self) -> Duration {
+    fn bad_span(&self) -> Duration {
         let first = self.totals.first_bad_at.max(self.judged_from);
         match (first, self.totals.last_bad_at) {
             (Some(first), Some(last)) => last.since(first),
@@ -184,7 +218,9 @@ impl ReleaseEvidence {
 }
 
 impl Coverage {
-    fn of_target(target: &TargetSnapshot) -> Self {
+    /// Of all pods of a target.
+    #[must_use]
+    pub fn of_target(target: &TargetSnapshot) -> Self {
         Self::sum(
             target
                 .revisions
@@ -194,12 +230,8 @@ impl Coverage {
     }
 
     fn of_release(target: &TargetSnapshot, release: &ReleaseId) -> Self {
-        Self::sum(
-            target
-                .revisions_of(release)
-                .into_iter()
-                .map(|each| (each.reporting_pods, each.ready_pods)),
-        )
+        let revisions = target.revisions.iter().filter(|each| each.release == *release);
+        Self::sum(revisions.map(|each| (each.reporting_pods, each.ready_pods)))
     }
 
     fn sum(pods: impl Iterator<Item = (u32, u32)>) -> Self {

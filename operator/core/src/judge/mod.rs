@@ -47,6 +47,12 @@
 //! turn into one of the new release alone. What came after its last request is a span of its own, in which the new release is judged
 //! by itself: by nature, nothing then tells a failing dependency from a failing release.
 //!
+//! # What a look costs
+//!
+//! A span is read in full only if it may exceed the threshold. That a span cannot is most often plain at a glance, by
+//! [`Bets::at_most`](crate::stats::Bets::at_most): one pass over the new release's buckets, where they lie. Of a release with more than
+//! one revision, whose buckets have to be joined first, every span is read in full; no decision depends on which way was gone.
+//!
 //! # Phases
 //!
 //! The first that holds: `NoData` (pods are ready and no worker reports any), `Breached` (a release is to be undone, a page
@@ -59,7 +65,7 @@ mod new_release;
 mod span;
 mod verdict;
 
-pub use evidence::{Coverage, Evidence, ReleaseEvidence, gather};
-pub use new_release::{may_promote, new_release};
-pub use span::{Span, Unit};
+pub use evidence::{Coverage, Evidence, ReleaseEvidence, gather, gather_release};
+pub use new_release::{Finding, findings, may_promote, new_release};
+pub use span::{Frame, Span, Unit};
 pub use verdict::{AlertState, Breach, Decision, Doubt, Phase, PhaseReason, Verdict, WindowBurn, judge};

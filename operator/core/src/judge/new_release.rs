@@ -2,50 +2,51 @@
 
 use std::time::Duration;
 
-use super::evidence::{Evidence, ReleaseEvidence};
+use super::evidence::{Coverage, Evidence, ReleaseEvidence};
 use super::span::{Part, STABLE_SERVES, Span, seen, unseen_good};
 use super::verdict::{Breach, Decision, Doubt};
 use crate::release::Role;
 use crate::spec::SloSpec;
-use crate::stats::Bets;
 use crate::time::written;
 use crate::{Counts, Millis};
 
-/// Clause 3.
-const SPREAD_PODS: u32 = 2;
-/// Clause 3.
-const SPREAD_TIME: Duration = Duration::from_secs(2);
+/// A part of time in which a release may exceed the threshold.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'a> {
+    spec: &'a SloSpec,
+    new: &'a ReleaseEvidence,
+    part: Part<'a>,
+}
 
 /// Whether the current release is to be undone.
 #[must_use]
 pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
-    let Some(new) = evidence
-        .current
-        .as_ref()
-        .filter(|current| current.role == Role::Probation)
-    else {
+    let Some(new) = &evidence.current else {
         return Decision::Nothing;
     };
-    let blind = evidence.coverage.is_blind() || new.coverage.is_blind();
-    if blind || !has_weight(spec, new) {
-        return Decision::Nothing;
+    if let Some(sure) = findings(spec, evidence.coverage, new).find(|finding| finding.doubts().next().is_none()) {
+        return Decision::Undo(sure.breach());
     }
-    let bets = Bets::against(spec.bad_threshold());
-    let mut doubted = Decision::Nothing;
-    let long = spec.rule().long;
-    for part in new.spans.iter().flat_map(|span| parts(span, long)) {
-        if !part.exceeds(&bets, seen) {
-            continue;
-        }
-        let Some(doubt) = doubt(spec, new, &bets, part) else {
-            return Decision::Undo(describe(spec, new, part));
-        };
-        if doubted == Decision::Nothing {
-            let message = format!("{}: {}", doubt.sentence(), describe(spec, new, part).reason);
-            doubted = Decision::Inconclusive { doubt, message };
-        }
-    }
-    doubted
+    let doubted = findings(spec, evidence.coverage, new).find(Finding::exceeds);
+    let doubted = doubted.and_then(|finding| Some((finding, finding.doubts().next()?)));
+    doubted.map_or(Decision::Nothing, |(finding, doubt)| Decision::Inconclusive {
+        doubt,
+        message: format!("{}: {}", doubt.sentence(), finding.breach().reason),
+    })
+}
+
+/// Clauses 2 and 3: where a release may be found bad, if it may be. It is to be undone if there is no doubt about one of these.
+/// `coverage` is that of all pods.
+pub fn findings<'a>(
+    spec: &'a SloSpec,
+    coverage: Coverage,
+    new: &'a ReleaseEvidence,
+) -> impl Iterator<Item = Finding<'a>> {
+    let blind = coverage.is_blind() || new.coverage.is_blind();
+    let judged = new.role == Role::Probation && !blind && new.has_weight(spec.rule());
+    let spans = if judged { new.spans.as_slice() } else { &[] };
+    let parts = spans.iter().flat_map(|span| parts(span, spec.rule().long));
+    parts.map(|part| Finding { spec, new, part })
 }
 
 /// Whether the current release has earned to be returned to. The caller makes sure that no verdict speaks against it.
@@ -73,51 +74,66 @@ fn parts(span: &Span, long: Duration) -> impl Iterator<Item = Part<'_>> {
     span.halves(long).chain(span.alone())
 }
 
-/// Clauses 2 and 3.
-fn has_weight(spec: &SloSpec, new: &ReleaseEvidence) -> bool {
-    let spread = new.totals.bad_pods() >= SPREAD_PODS || new.bad_span() >= SPREAD_TIME;
-    new.judged.bad >= spec.rule().min_bad_events && spread
-}
+impl Finding<'_> {
+    /// Clause 1, of what was seen.
+    fn exceeds(&self) -> bool {
+        self.part.exceeds(self.spec.bets(), seen)
+    }
 
-/// Clauses 4 to 6, of a part of time in which the release exceeds the threshold.
-fn doubt(spec: &SloSpec, new: &ReleaseEvidence, bets: &Bets, part: Part<'_>) -> Option<Doubt> {
-    let total = unseen_good(new.coverage);
-    if !part.exceeds(bets, total) {
-        return Some(if new.coverage.is_full() {
+    /// Clauses 4 to 6: why the release is not undone for this. Clause 4 holds only where clause 1 does.
+    pub fn doubts(&self) -> impl Iterator<Item = Doubt> {
+        let clauses = [Self::unseen, Self::stable_fails, Self::not_worse];
+        clauses.into_iter().filter_map(|clause| clause(self))
+    }
+
+    fn unseen(&self) -> Option<Doubt> {
+        let holds = self.part.exceeds(self.spec.bets(), unseen_good(self.new.coverage));
+        let full = self.new.coverage.is_full();
+        (!holds).then_some(if full {
             Doubt::LostRequests
         } else {
             Doubt::MissingWorkers
-        });
+        })
     }
-    if !new.beside_stable && part.stable_counts().total() < STABLE_SERVES {
-        return None;
-    }
-    if part.stable_fails(spec.bad_threshold()) {
-        return Some(Doubt::StableFailsToo);
-    }
-    (!part.is_worse(total)).then_some(Doubt::NotWorseThanStable)
-}
 
-fn describe(spec: &SloSpec, new: &ReleaseEvidence, part: Part<'_>) -> Breach {
-    let (counts, threshold) = (part.new_counts(), spec.bad_threshold());
-    let bound = part.bound(threshold, unseen_good(new.coverage));
-    let relation = if bound > threshold { '>' } else { '≤' };
-    let pods = new.totals.bad_pods();
-    let stable = part.stable_counts().bad_ratio();
-    let stable = stable.map_or_else(String::new, |ratio| format!("; stable {}", percent(ratio)));
-    let reason = format!(
-        "{} bad of {} in {} on {pods} pod{}{stable}; bound {} {relation} {}",
-        counts.bad,
-        counts.total(),
-        written(part.length()),
-        if pods == 1 { "" } else { "s" },
-        percent(bound),
-        percent(threshold),
-    );
-    Breach {
-        from: new.release.clone(),
-        reason,
-        first_bad_at: new.totals.first_bad_at,
+    fn stable_fails(&self) -> Option<Doubt> {
+        let fails = self.is_compared() && self.part.stable_fails(self.spec.bad_threshold());
+        fails.then_some(Doubt::StableFailsToo)
+    }
+
+    fn not_worse(&self) -> Option<Doubt> {
+        let excused = self.is_compared() && !self.part.is_worse(unseen_good(self.new.coverage));
+        excused.then_some(Doubt::NotWorseThanStable)
+    }
+
+    fn is_compared(&self) -> bool {
+        self.new.beside_stable || self.part.stable_counts().total() >= STABLE_SERVES
+    }
+
+    /// With its numbers.
+    #[must_use]
+    pub fn breach(&self) -> Breach {
+        let Self { spec, new, part, .. } = *self;
+        let (counts, threshold) = (part.new_counts(), spec.bad_threshold());
+        let bound = part.bound(threshold, unseen_good(new.coverage));
+        let relation = if bound > threshold { '>' } else { '≤' };
+        let pods = new.totals.bad_pods();
+        let stable = part.stable_counts().bad_ratio();
+        let stable = stable.map_or_else(String::new, |ratio| format!("; stable {}", percent(ratio)));
+        let reason = format!(
+            "{} bad of {} in {} on {pods} pod{}{stable}; bound {} {relation} {}",
+            counts.bad,
+            counts.total(),
+            written(part.length()),
+            if pods == 1 { "" } else { "s" },
+            percent(bound),
+            percent(threshold),
+        );
+        Breach {
+            from: new.release.clone(),
+            reason,
+            first_bad_at: new.totals.first_bad_at,
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::Counts;
 use crate::counts::float;
-use crate::history::{History, Moment};
+use crate::history::{Group, History, Moment};
 use crate::release::{Ledger, Role, TargetSnapshot};
 use crate::spec::SloSpec;
-use crate::stats::{Bets, Pair, evidence_worse};
+use crate::stats::{Bets, Glance, Pair, evidence_worse};
 use crate::{Millis, ReleaseId, Revision};
 
 use super::evidence::Coverage;
@@ -34,9 +34,9 @@ pub struct Unit {
     pub stable: Counts,
 }
 
-/// One stretch of time until now, without the unit that is still open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
+/// One stretch of time until now, in units, without the one that is still open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
     /// A unit's width: a second; for spans beyond 10 m ten seconds, beyond 69 m a minute.
     pub width: Duration,
     /// Its first unit, served in or not.
@@ -45,6 +45,13 @@ pub struct Span {
     pub end: u32,
     /// Units in a probation: as many places a span may begin at.
     pub starts: u32,
+}
+
+/// What both releases did in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its time.
+    pub frame: Frame,
     /// Units in which one of both served, in order of time.
     pub units: Vec<Unit>,
 }
@@ -52,57 +59,76 @@ pub struct Span {
 /// A whole span, or the end of one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a> {
-    span: &'a Span,
-    begin: u32,
+    frame: Frame,
     units: &'a [Unit],
 }
 
-impl Span {
-    /// The whole of it.
-    fn whole(&self) -> Part<'_> {
-        Part {
-            span: self,
-            begin: self.begin,
-            units: &self.units,
-        }
+impl Frame {
+    fn from(self, begin: u32) -> Self {
+        Self { begin, ..self }
     }
 
-    /// Its last so many units.
-    fn last(&self, units: u32) -> Part<'_> {
-        let begin = self.end.saturating_sub(units).max(self.begin);
-        let first = self.units.partition_point(|unit| unit.at < begin);
+    /// It, and its last half, quarter and so on that is longer than `least`.
+    fn halves(self, least: Duration) -> impl DoubleEndedIterator<Item = Self> {
+        let length = self.end - self.begin;
+        let halvings = (1..u32::BITS).take_while(|halved| self.width * (length >> halved) > least);
+        let most = u32::try_from(halvings.count()).unwrap_or(0);
+        (0..=most).map(move |halved| self.from(self.end - (length >> halved)))
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn length(self) -> Duration {
+        self.width * (self.end - self.begin)
+    }
+
+    /// False only if units of which this is left cannot exceed the threshold of `bets`.
+    fn may_exceed(self, bets: &Bets, glance: &Glance) -> bool {
+        let most = bets.at_most(glance);
+        most > BREACH_EVIDENCE && most > BREACH_EVIDENCE + self.price()
+    }
+
+    /// What it costs, in nats, to have chosen this beginning out of all.
+    fn price(self) -> f64 {
+        let begin = f64::from(self.begin);
+        let share = if self.begin == 0 {
+            0.5
+        } else {
+            0.25 / (begin * (begin + 1.0)) + 0.25 / f64::from(self.starts.max(1))
+        };
+        LN_SPANS - share.ln()
+    }
+}
+
+impl Span {
+    fn part(&self, frame: Frame) -> Part<'_> {
+        let first = self.units.partition_point(|unit| unit.at < frame.begin);
         Part {
-            span: self,
-            begin,
+            frame,
             units: &self.units[first..],
         }
     }
 
     /// It, and its last half, quarter and so on that is longer than `least`: a failure that began on the way is less diluted there.
     pub(super) fn halves(&self, least: Duration) -> impl Iterator<Item = Part<'_>> {
-        let lengths = std::iter::successors(Some(self.end - self.begin), |length| Some(length / 2));
-        let width = self.width;
-        let halves = lengths.skip(1).take_while(move |length| width * *length > least);
-        std::iter::once(self.whole()).chain(halves.map(|length| self.last(length)))
+        self.frame.halves(least).map(|frame| self.part(frame))
     }
 
     /// What came after the stable release's last request, where nothing is left to compare with.
     pub(super) fn alone(&self) -> Option<Part<'_>> {
-        let last = self.units.iter().rposition(|unit| unit.stable.total() > 0)?;
-        Some(Part {
-            span: self,
-            begin: self.units[last].at + 1,
-            units: &self.units[last + 1..],
-        })
+        let last = self.units.iter().rfind(|unit| unit.stable.total() > 0)?;
+        Some(self.part(self.frame.from(last.at + 1)))
     }
 }
 
 impl Part<'_> {
     /// Whether the new release exceeds the threshold of `bets`, its requests of a unit counted by `total`.
     pub(super) fn exceeds(&self, bets: &Bets, total: impl Fn(Counts) -> f64 + Copy) -> bool {
-        let served = self.units.iter().filter(|unit| unit.new.total() > 0);
-        let shares = served.map(|unit| (float(unit.new.bad) / total(unit.new)).min(1.0));
-        bets.evidence(shares) > BREACH_EVIDENCE + self.price()
+        let mut shares = Vec::with_capacity(self.units.len());
+        for unit in self.units.iter().filter(|unit| unit.new.total() > 0) {
+            shares.push((float(unit.new.bad) / total(unit.new)).min(1.0));
+        }
+        bets.exceed(BREACH_EVIDENCE + self.frame.price(), &shares)
     }
 
     /// The lower bound of its bad ratio: the greatest threshold that it exceeds. `threshold` is where to begin.
@@ -137,7 +163,7 @@ impl Part<'_> {
             new: (float(unit.new.bad), total(unit.new)),
             stable: (float(unit.stable.bad), float(unit.stable.total())),
         });
-        evidence_worse(pairs) > WORSE_EVIDENCE + self.price()
+        evidence_worse(pairs) > WORSE_EVIDENCE + self.frame.price()
     }
 
     pub(super) fn new_counts(&self) -> Counts {
@@ -150,105 +176,147 @@ impl Part<'_> {
 
     /// How long it is.
     pub(super) fn length(&self) -> Duration {
-        self.span.width * (self.span.end - self.begin)
-    }
-
-    /// What it costs, in nats, to have chosen this beginning out of all.
-    fn price(&self) -> f64 {
-        let begin = f64::from(self.begin);
-        let share = if self.begin == 0 {
-            0.5
-        } else {
-            0.25 / (begin * (begin + 1.0)) + 0.25 / f64::from(self.span.starts.max(1))
-        };
-        LN_SPANS - share.ln()
+        self.frame.length()
     }
 }
 
 /// Reads the spans of a release from the history.
 pub(super) struct Spans<'a> {
     pub(super) spec: &'a SloSpec,
-    pub(super) history: &'a History,
-    /// Revisions of the new release.
-    pub(super) new: &'a [Revision],
-    /// Revisions of the stable one.
-    pub(super) stable: &'a [Revision],
+    pub(super) new: &'a Group<'a>,
+    pub(super) stable: &'a Group<'a>,
     /// Where the new one's answers begin to count.
     pub(super) from: Millis,
     pub(super) now: Millis,
 }
 
 impl Spans<'_> {
-    /// The short window, the long one, and all since the first request.
+    /// Of the short window, the long one, and all since the first request: those in which the new release may exceed the threshold.
     pub(super) fn read(&self) -> Vec<Span> {
         let rule = self.spec.rule();
-        let window = |length| self.span(length, self.from.max(self.now.minus(length)));
-        vec![
-            window(rule.short),
-            window(rule.long),
-            self.span(rule.probation, self.from),
-        ]
+        let window = |length| (length, self.from.max(self.now.minus(length)));
+        let spans = [window(rule.short), window(rule.long), (rule.probation, self.from)];
+        let worth = spans
+            .into_iter()
+            .filter(|&(reach, since)| self.may_exceed(reach, since));
+        worth.map(|(reach, since)| self.span(reach, since)).collect()
     }
 
-    fn span(&self, reach: Duration, since: Millis) -> Span {
+    fn frame(&self, reach: Duration, since: Millis) -> Frame {
         let width = History::width(reach);
         let index = |at: Millis| History::index(width, at);
         let first = index(self.from);
-        let read = |revisions| self.history.moments_of(revisions, reach, since, self.now);
-        let (new, stable) = (read(self.new), read(self.stable));
-        let mut units = Vec::with_capacity(new.len() + stable.len());
-        join(&new, &stable, |at, new, stable| {
+        let starts = self.spec.rule().probation.as_secs() / width.as_secs().max(1);
+        Frame {
+            width,
+            begin: index(since) - first,
+            end: index(self.now).saturating_sub(first),
+            starts: u32::try_from(starts).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn span(&self, reach: Duration, since: Millis) -> Span {
+        let frame = self.frame(reach, since);
+        let first = History::index(frame.width, self.from);
+        let mut units = Vec::with_capacity(usize::try_from(frame.end - frame.begin).unwrap_or(0));
+        let add = |at, new, stable| {
             units.push(Unit {
                 at: at - first,
                 new,
                 stable,
             });
-        });
-        let starts = self.spec.rule().probation.as_secs() / width.as_secs().max(1);
-        Span {
-            width,
-            begin: index(since) - first,
-            end: index(self.now).saturating_sub(first),
-            starts: u32::try_from(starts).unwrap_or(u32::MAX),
-            units,
+        };
+        let indices = first + frame.begin..first + frame.end;
+        if let (Some(new), Some(stable)) = (self.new.alone(reach), self.stable.alone(reach)) {
+            join(new.moments(indices.clone()), stable.moments(indices), add);
+        } else {
+            let read = |group: &Group<'_>| group.moments(reach, since, self.now).into_iter();
+            join(read(self.new), read(self.stable), add);
         }
+        Span { frame, units }
+    }
+
+    /// False only if no part of a span can exceed the threshold: what most looks at most releases end with, by one pass over the new
+    /// release's own units, newest first. Of releases with more than one revision it is always true.
+    fn may_exceed(&self, reach: Duration, since: Millis) -> bool {
+        let (Some(new), Some(stable)) = (self.new.alone(reach), self.stable.alone(reach)) else {
+            return true;
+        };
+        let frame = self.frame(reach, since);
+        let first = History::index(frame.width, self.from);
+        let indices = |from: u32, to: u32| first + from..first + to;
+        let last_of_stable = stable.newest(indices(frame.begin, frame.end));
+        let mut alone = last_of_stable.map(|last| frame.from(last - first + 1));
+        let mut glance = Glance::default();
+        let mut seen_from = frame.end;
+        let mut may_exceed = |part: Frame| {
+            new.shares(indices(part.begin, seen_from), |share| glance.add(share));
+            seen_from = part.begin;
+            part.may_exceed(self.spec.bets(), &glance)
+        };
+        frame.halves(self.spec.rule().long).rev().any(|half| {
+            let later = alone.take_if(|alone| alone.begin >= half.begin);
+            later.is_some_and(&mut may_exceed) || may_exceed(half)
+        })
     }
 }
 
-/// Both lists in one order of time.
-fn join(new: &[Moment], stable: &[Moment], mut each: impl FnMut(u32, Counts, Counts)) {
-    let (mut new, mut stable) = (new.iter().peekable(), stable.iter().peekable());
-    while let Some(at) = new.peek().into_iter().chain(stable.peek()).map(|next| next.index).min() {
-        let counts = |next: Option<&Moment>| next.map_or_else(Counts::default, |next| next.counts);
-        let own = counts(new.next_if(|next| next.index == at));
-        let others = counts(stable.next_if(|next| next.index == at));
-        each(at, own, others);
+/// Both in one order of time.
+fn join(
+    mut new: impl Iterator<Item = Moment>,
+    mut stable: impl Iterator<Item = Moment>,
+    mut each: impl FnMut(u32, Counts, Counts),
+) {
+    let (mut own, mut other) = (new.next(), stable.next());
+    loop {
+        let at = match (own, other) {
+            (Some(own), Some(other)) => own.index.min(other.index),
+            (Some(only), None) | (None, Some(only)) => only.index,
+            (None, None) => return,
+        };
+        each(at, take(&mut own, &mut new, at), take(&mut other, &mut stable, at));
     }
 }
 
-/// The known-good release to compare `current` with.
-pub(super) struct Elder {
-    pub(super) revisions: Vec<Revision>,
+/// The counts of `next` if it is at this place; then the next one is.
+fn take(next: &mut Option<Moment>, rest: &mut impl Iterator<Item = Moment>, at: u32) -> Counts {
+    match *next {
+        Some(moment) if moment.index == at => {
+            *next = rest.next();
+            moment.counts
+        }
+        _ => Counts::default(),
+    }
+}
+
+/// The known-good release to compare the current one with.
+pub(super) struct Elder<'a> {
+    release: Option<&'a ReleaseId>,
     /// Pods of it are ready.
     pub(super) ready: bool,
 }
 
-impl Elder {
+impl<'a> Elder<'a> {
     /// The one whose pods are ready beside it, else the one that served last: what hit it while both served is not forgotten when its
     /// last pod goes.
-    pub(super) fn of(ledger: &Ledger, target: &TargetSnapshot, current: &ReleaseId) -> Self {
+    pub(super) fn of(ledger: &'a Ledger, target: &TargetSnapshot, current: &ReleaseId) -> Self {
         let gone = || {
             let known = ledger.releases().iter();
             let known = known.filter(|each| each.role == Role::KnownGood && each.id != *current);
-            Some(known.max_by_key(|each| each.last_current)?.id.clone())
+            Some(&known.max_by_key(|each| each.last_current)?.id)
         };
         let beside = ledger.stable_beside(current, target);
-        let ready = beside.is_some();
-        let elder = beside.or_else(gone);
         Self {
-            revisions: elder.map_or_else(Vec::new, |elder| Ledger::revisions(target, &elder)),
-            ready,
+            ready: beside.is_some(),
+            release: beside.or_else(gone),
         }
+    }
+
+    /// Its revisions.
+    pub(super) fn revisions<'t>(&self, target: &'t TargetSnapshot) -> impl Iterator<Item = &'t Revision> {
+        self.release
+            .into_iter()
+            .flat_map(|release| Ledger::revisions(target, release))
     }
 }
 

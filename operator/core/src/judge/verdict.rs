@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{Coverage, Evidence};
 use super::new_release::new_release;
-use crate::burn::{Severity, Tier, budget_remaining, rate};
+use crate::burn::{Severity, Tier, budget_remaining_of_period, rate};
 use crate::condition::{Condition, ConditionType, Holds};
 use crate::spec::SloSpec;
 use crate::time::written;
@@ -140,7 +140,7 @@ pub struct Verdict {
 #[must_use]
 pub fn judge(spec: &SloSpec, evidence: &Evidence, now: Millis) -> Verdict {
     let alerts = alerts(spec, evidence);
-    let budget_remaining = budget_remaining(evidence.period, spec.objective());
+    let budget_remaining = budget_remaining_of_period(evidence.period, spec.objective(), evidence.period_passed);
     let decision = new_release(spec, evidence);
     let (phase, reason, message) = phase(evidence, &alerts, budget_remaining, &decision, spec);
     let rates = evidence.windows.iter();
@@ -211,7 +211,7 @@ fn phase(
     if let Some(left) = budget.filter(|left| *left <= 0.0) {
         let message = format!(
             "the error budget of {} is spent: {:.0} % left",
-            written(spec.window()),
+            spec.window(),
             left * 100.0
         );
         return (Phase::Breached, PhaseReason::BudgetSpent, message);
@@ -269,17 +269,13 @@ fn evaluated(phase: Phase, reason: PhaseReason, message: &str) -> Condition {
 }
 
 fn budget_history(spec: &SloSpec, evidence: &Evidence, now: Millis) -> Condition {
-    let covered = evidence.history_since.map(|since| now.since(since));
-    let (status, reason, message) = match covered {
+    let window = spec.window();
+    let (status, reason, message) = match evidence.history_since {
         None => (Holds::Unknown, "NoData", "no request was ever seen".to_owned()),
-        Some(covered) if covered >= spec.window() => (
-            Holds::True,
-            "Complete",
-            format!("history covers {}", written(spec.window())),
-        ),
-        Some(covered) => {
-            let covered = Duration::from_secs(covered.as_secs() / 60 * 60);
-            let message = format!("history covers {} of {}", written(covered), written(spec.window()));
+        Some(since) if since <= window.began(now) => (Holds::True, "Complete", format!("history covers {window}")),
+        Some(since) => {
+            let covered = Duration::from_secs(now.since(since).as_secs() / 60 * 60);
+            let message = format!("history covers {} of {window}", written(covered));
             (Holds::False, "Growing", message)
         }
     };

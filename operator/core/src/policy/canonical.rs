@@ -4,6 +4,7 @@
 //! Changing this file changes every version and so pushes every plan once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -80,6 +81,12 @@ impl<T: Canonical> Canonical for Option<T> {
         if let Some(value) = self {
             value.write(out);
         }
+    }
+}
+
+impl<T: Canonical> Canonical for Arc<T> {
+    fn write(&self, out: &mut Hasher) {
+        self.as_ref().write(out);
     }
 }
 
@@ -210,6 +217,7 @@ impl Canonical for SliSpec {
             workload,
             container,
             bad,
+            slower_than,
             routes,
             report_interval,
         } = self;
@@ -218,6 +226,7 @@ impl Canonical for SliSpec {
         workload.write(out);
         container.write(out);
         bad.write(out);
+        slower_than.write(out);
         routes.write(out);
         report_interval.write(out);
     }

@@ -216,6 +216,8 @@ pub struct SliSpec {
     pub container: String,
     /// Statuses that are bad.
     pub bad: BTreeSet<HttpStatus>,
+    /// A request is bad too when its final status line took longer, or never came.
+    pub slower_than: Option<Duration>,
     /// Route templates; empty: all.
     pub routes: BTreeSet<String>,
     /// How often changed counts are reported.

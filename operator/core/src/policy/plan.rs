@@ -1,9 +1,11 @@
 //! Policies in order of precedence, and the plan a node gets.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::canonical::{Canonical, Hasher};
+use super::catalog::Catalog;
 use super::model::{Policy, SliSpec};
 use crate::Millis;
 
@@ -27,9 +29,9 @@ pub struct NodePlan {
     /// Its version.
     pub version: Version,
     /// In order of precedence.
-    pub policies: Vec<PlannedPolicy>,
+    pub policies: Vec<Arc<PlannedPolicy>>,
     /// By id.
-    pub slis: Vec<SliSpec>,
+    pub slis: Vec<Arc<SliSpec>>,
 }
 
 /// A policy in a plan.
@@ -39,15 +41,17 @@ pub struct PlannedPolicy {
     pub policy: Policy,
     /// It is a default for every namespace.
     pub everywhere: bool,
+    /// Lower-case hex SHA-256 of what nodes are told of it.
+    pub hash: String,
 }
 
-/// Which namespaces a plan is for.
+/// What a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All.
+    /// Everything: nobody knows what runs on the node.
     All,
-    /// Those with pods on the node.
-    Namespaces(BTreeSet<String>),
+    /// The pods on the node: their workloads, by namespace. A pod that is part of no workload still names its namespace.
+    Pods(BTreeMap<String, BTreeSet<String>>),
 }
 
 /// A policy that another one beats on every pod.
@@ -89,62 +93,66 @@ pub fn compile(
     scope: &Scope,
     term: u64,
 ) -> Result<NodePlan, PlanError> {
-    let mut planned: Vec<_> = policies
-        .iter()
-        .map(|policy| PlannedPolicy {
-            policy: policy.clone(),
-            everywhere: policy.namespace == root_namespace,
-        })
-        .filter(|planned| planned.everywhere || scope.has(&planned.policy.namespace))
-        .collect();
-    planned.sort_by(|one, other| precedence(one).cmp(&precedence(other)));
-    let mut slis: Vec<_> = slis.iter().filter(|sli| scope.has(&sli.namespace)).cloned().collect();
-    slis.sort_by(|one, other| one.id.cmp(&other.id));
-    if planned.len() > MAX_POLICIES {
-        return Err(PlanError::TooManyPolicies(planned.len()));
-    }
-    if slis.len() > MAX_SLIS {
-        return Err(PlanError::TooManySlis(slis.len()));
-    }
-    Ok(NodePlan {
-        version: Version {
+    Catalog::new(root_namespace, policies.to_vec(), slis.to_vec()).plan(scope, term)
+}
+
+impl NodePlan {
+    /// Of entries that are in order already.
+    pub(super) fn new(
+        policies: Vec<Arc<PlannedPolicy>>,
+        slis: Vec<Arc<SliSpec>>,
+        term: u64,
+    ) -> Result<Self, PlanError> {
+        if policies.len() > MAX_POLICIES {
+            return Err(PlanError::TooManyPolicies(policies.len()));
+        }
+        if slis.len() > MAX_SLIS {
+            return Err(PlanError::TooManySlis(slis.len()));
+        }
+        let version = Version {
             term,
-            hash: hash(&planned, &slis),
-        },
-        policies: planned,
-        slis,
-    })
+            hash: hash(&policies, &slis),
+        };
+        Ok(Self {
+            version,
+            policies,
+            slis,
+        })
+    }
 }
 
 /// Policies that surely never apply, because a stronger one selects every pod they select. What else is overridden, pod by
 /// pod, the nodes report.
 #[must_use]
 pub fn overridden(root_namespace: &str, policies: &[Policy]) -> Vec<Overridden> {
-    let mut planned: Vec<_> = policies
+    let mut sorted: Vec<_> = policies
         .iter()
-        .map(|policy| PlannedPolicy {
-            policy: policy.clone(),
-            everywhere: policy.namespace == root_namespace,
-        })
+        .map(|policy| (policy.namespace == root_namespace, policy))
         .collect();
-    planned.sort_by(|one, other| precedence(one).cmp(&precedence(other)));
-    let beaten = |(place, loser): (usize, &PlannedPolicy)| {
-        let winner = planned.iter().take(place).find(|stronger| stronger.covers(loser))?;
-        Some(Overridden {
-            policy: loser.policy.id(),
-            by: winner.policy.id(),
-        })
-    };
-    planned.iter().enumerate().filter_map(beaten).collect()
+    sorted.sort_by(|one, other| precedence(one.0, one.1).cmp(&precedence(other.0, other.1)));
+    // A policy of another namespace selects none of its pods, and a default comes after all of them.
+    let mut stronger: BTreeMap<&str, Vec<&Policy>> = BTreeMap::new();
+    let mut beaten = Vec::new();
+    for (_, policy) in sorted {
+        let rivals = stronger.entry(&policy.namespace).or_default();
+        let covers = |rival: &&&Policy| rival.selector.surely_covers(&policy.selector);
+        if let Some(winner) = rivals.iter().find(covers) {
+            beaten.push(Overridden {
+                policy: policy.id(),
+                by: winner.id(),
+            });
+        }
+        rivals.push(policy);
+    }
+    beaten
 }
 
-type Precedence<'a> = (bool, Reverse<i32>, Millis, &'a str, &'a str);
+pub(super) type Precedence<'a> = (bool, Reverse<i32>, Millis, &'a str, &'a str);
 
 /// The least one wins.
-fn precedence(planned: &PlannedPolicy) -> Precedence<'_> {
-    let policy = &planned.policy;
+pub(super) fn precedence(everywhere: bool, policy: &Policy) -> Precedence<'_> {
     (
-        planned.everywhere,
+        everywhere,
         Reverse(policy.priority),
         policy.created,
         &policy.name,
@@ -152,7 +160,7 @@ fn precedence(planned: &PlannedPolicy) -> Precedence<'_> {
     )
 }
 
-fn hash(policies: &[PlannedPolicy], slis: &[SliSpec]) -> String {
+fn hash(policies: &[Arc<PlannedPolicy>], slis: &[Arc<SliSpec>]) -> String {
     let mut hasher = Hasher::default();
     policies.write(&mut hasher);
     slis.write(&mut hasher);
@@ -160,24 +168,22 @@ fn hash(policies: &[PlannedPolicy], slis: &[SliSpec]) -> String {
 }
 
 impl Canonical for PlannedPolicy {
+    /// Its hash says the rest.
     fn write(&self, out: &mut Hasher) {
-        self.everywhere.write(out);
-        self.policy.write(out);
+        self.hash.write(out);
     }
 }
 
 impl PlannedPolicy {
-    fn covers(&self, weaker: &Self) -> bool {
-        let same_pods = self.everywhere || self.policy.namespace == weaker.policy.namespace;
-        same_pods && self.policy.selector.surely_covers(&weaker.policy.selector)
-    }
-}
-
-impl Scope {
-    fn has(&self, namespace: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Namespaces(names) => names.contains(namespace),
+    pub(super) fn new(root_namespace: &str, policy: Policy) -> Self {
+        let everywhere = policy.namespace == root_namespace;
+        let mut hasher = Hasher::default();
+        everywhere.write(&mut hasher);
+        policy.write(&mut hasher);
+        Self {
+            policy,
+            everywhere,
+            hash: hasher.finish(),
         }
     }
 }

@@ -137,19 +137,26 @@ impl Ledger {
 
     /// The known-good release that serves beside `current`: the one to compare with.
     #[must_use]
-    pub fn stable_beside(&self, current: &ReleaseId, target: &TargetSnapshot) -> Option<ReleaseId> {
-        let known = self.known_good_except(current);
-        known.into_iter().find(|id| target.ready_pods(id) > 0).cloned()
+    pub fn stable_beside(&self, current: &ReleaseId, target: &TargetSnapshot) -> Option<&ReleaseId> {
+        let known = self.releases.iter().filter(|each| each.role == Role::KnownGood);
+        let ready = known.filter(|each| each.id != *current && target.ready_pods(&each.id) > 0);
+        // Of equals the first.
+        let newest = ready.reduce(|best, each| {
+            if each.last_current > best.last_current {
+                each
+            } else {
+                best
+            }
+        });
+        newest.map(|each| &each.id)
     }
 
     /// Names of `target`'s revisions of a release.
-    #[must_use]
-    pub fn revisions(target: &TargetSnapshot, release: &ReleaseId) -> Vec<Revision> {
-        target
-            .revisions_of(release)
-            .into_iter()
-            .map(|each| each.revision.clone())
-            .collect()
+    pub fn revisions<'a>(
+        target: &'a TargetSnapshot,
+        release: &ReleaseId,
+    ) -> impl Iterator<Item = &'a Revision> + use<'a> {
+        target.revisions_of(release).into_iter().map(|each| &each.revision)
     }
 
     fn known_good_except(&self, release: &ReleaseId) -> Vec<&ReleaseId> {

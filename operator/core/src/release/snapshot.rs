@@ -125,9 +125,8 @@ impl TargetSnapshot {
     /// Ready pods of one release.
     #[must_use]
     pub fn ready_pods(&self, release: &ReleaseId) -> u32 {
-        self.revisions_of(release)
-            .iter()
-            .fold(0, |sum, each| sum.saturating_add(each.ready_pods))
+        let revisions = self.revisions.iter().filter(|each| each.release == *release);
+        revisions.fold(0, |sum, each| sum.saturating_add(each.ready_pods))
     }
 
     /// Whether the accept annotation names this release, by its id or by one of its revisions.

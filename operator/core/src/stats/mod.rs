@@ -10,4 +10,4 @@ mod one_look;
 mod sequential;
 
 pub use one_look::{LOOK_EVIDENCE, divergence, evidence_above};
-pub use sequential::{Bets, Pair, UNIT_MOST, evidence_worse};
+pub use sequential::{Bets, Glance, Pair, UNIT_MOST, evidence_worse};

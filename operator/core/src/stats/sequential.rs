@@ -50,6 +50,8 @@ pub const UNIT_MOST: f64 = 64.0;
 const LN_UNIT_MOST: f64 = 4.158_883_083_359_672;
 /// A product is taken to its logarithm before it leaves what a float holds.
 const PRODUCT: (f64, f64) = (1e-200, 1e200);
+/// More than what rounding adds up to over the units of a day.
+const ROUNDING: f64 = 1e-6;
 /// The alternatives that are bet on, as exponents of the threshold.
 const ALTERNATIVES: [f64; 5] = [0.875, 0.75, 0.5, 0.25, 0.031_25];
 /// {r, ln r}.
@@ -62,6 +64,25 @@ pub struct Bets {
     stakes: [f64; ALTERNATIVES.len()],
     /// The factor of a unit without a bad answer.
     calm: [f64; ALTERNATIVES.len()],
+    /// Its logarithm.
+    ln_calm: [f64; ALTERNATIVES.len()],
+}
+
+/// What is left of units at a glance: enough to say what they cannot prove.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Glance {
+    units: u32,
+    failing: u32,
+    shares: f64,
+}
+
+impl Glance {
+    /// Takes in the bad share of a unit.
+    pub fn add(&mut self, share: f64) {
+        self.units = self.units.wrapping_add(1);
+        self.failing = self.failing.wrapping_add((share > 0.0).into());
+        self.shares += share;
+    }
 }
 
 impl Bets {
@@ -79,11 +100,52 @@ impl Bets {
                 0.0
             }
         });
+        let calm = stakes.map(|stake| 1.0 - stake * threshold);
         Self {
             threshold,
             stakes,
-            calm: stakes.map(|stake| 1.0 - stake * threshold),
+            calm,
+            ln_calm: calm.map(f64::ln),
         }
+    }
+
+    /// Whether [`Bets::evidence`] is more than `need`, which is above 0; most often by a glance.
+    #[must_use]
+    pub fn exceed(&self, need: f64, shares: &[f64]) -> bool {
+        let mut glance = Glance::default();
+        for share in shares {
+            glance.add(*share);
+        }
+        self.at_most(&glance) > need && self.won(shares.iter().copied()) > need
+    }
+
+    /// What [`Bets::evidence`] of these units cannot exceed; never below 0.
+    ///
+    /// Of `n` units `k` have a bad answer, their shares sum to `s`. The logarithm is concave, and so is the lesser of it and a
+    /// constant, so a bet's capital is at most `k min(ln(1 + λ (s/k − θ)), ln 64) + (n − k) ln(1 − λθ)` (Jensen), and the mean of the
+    /// capitals at most the greatest.
+    #[must_use]
+    pub fn at_most(&self, glance: &Glance) -> f64 {
+        let shares = glance.shares;
+        let (units, failing) = (f64::from(glance.units), f64::from(glance.failing));
+        if failing <= 0.0 || shares - units * self.threshold <= -ROUNDING {
+            return 0.0;
+        }
+        // Cheaper than logarithms, and often enough.
+        if failing <= 2.0 {
+            return failing * LN_UNIT_MOST + ROUNDING;
+        }
+        let surplus = shares / failing - self.threshold;
+        let bets = self.stakes.iter().zip(&self.ln_calm);
+        let most = bets.map(|(stake, ln_calm)| {
+            let calm = if units > failing {
+                (units - failing) * ln_calm
+            } else {
+                0.0
+            };
+            failing * (stake * surplus).ln_1p().min(LN_UNIT_MOST) + calm
+        });
+        most.fold(0.0, f64::max) + ROUNDING
     }
 
     /// How strongly the bad shares of units speak for more than the threshold, in nats; never below 0.
@@ -94,44 +156,68 @@ impl Bets {
         if surplus <= 0.0 {
             return 0.0;
         }
-        let mut capital = [Capital::default(); ALTERNATIVES.len()];
+        self.won(shares).max(0.0)
+    }
+
+    /// The logarithm of the capital in the end.
+    fn won(&self, shares: impl Iterator<Item = f64>) -> f64 {
+        let mut capital = Capital::default();
         for share in shares {
-            for ((capital, stake), calm) in capital.iter_mut().zip(self.stakes).zip(self.calm) {
-                capital.multiply(if share > 0.0 {
-                    (1.0 + stake * (share - self.threshold)).min(UNIT_MOST)
-                } else {
-                    calm
-                });
-            }
+            capital.multiply(if share > 0.0 {
+                let surplus = share - self.threshold;
+                self.stakes.map(|stake| (1.0 + stake * surplus).min(UNIT_MOST))
+            } else {
+                self.calm
+            });
         }
-        ln_mean_exp(&capital.map(Capital::ln)).max(0.0)
+        ln_mean_exp(&capital.ln())
     }
 }
 
-/// A product whose logarithm is taken rarely: once in about a hundred factors.
-#[derive(Clone, Copy)]
+/// Products whose logarithms are taken rarely: once in about a hundred factors.
 struct Capital {
-    ln: f64,
-    rest: f64,
+    ln: [f64; ALTERNATIVES.len()],
+    rest: [f64; ALTERNATIVES.len()],
 }
 
 impl Default for Capital {
     fn default() -> Self {
-        Self { ln: 0.0, rest: 1.0 }
+        Self {
+            ln: [0.0; ALTERNATIVES.len()],
+            rest: [1.0; ALTERNATIVES.len()],
+        }
     }
 }
 
 impl Capital {
-    fn multiply(&mut self, factor: f64) {
-        self.rest *= factor;
-        if self.rest < PRODUCT.0 || self.rest > PRODUCT.1 {
-            self.ln += self.rest.ln();
-            self.rest = 1.0;
+    fn multiply(&mut self, factors: [f64; ALTERNATIVES.len()]) {
+        let out = |rest: f64| rest < PRODUCT.0 || rest > PRODUCT.1;
+        let mut any_out = false;
+        for (rest, factor) in self.rest.iter_mut().zip(factors) {
+            *rest *= factor;
+            any_out |= out(*rest);
+        }
+        if any_out {
+            self.settle(out);
         }
     }
 
-    fn ln(self) -> f64 {
-        self.ln + self.rest.ln()
+    #[cold]
+    fn settle(&mut self, out: impl Fn(f64) -> bool) {
+        for (ln, rest) in self.ln.iter_mut().zip(&mut self.rest) {
+            if out(*rest) {
+                *ln += rest.ln();
+                *rest = 1.0;
+            }
+        }
+    }
+
+    fn ln(&self) -> [f64; ALTERNATIVES.len()] {
+        let mut sum = self.ln;
+        for (sum, rest) in sum.iter_mut().zip(self.rest) {
+            *sum += rest.ln();
+        }
+        sum
     }
 }
 

@@ -189,13 +189,32 @@ fn the_warm_up_begins_with_the_first_request_and_is_rounded_up_to_ten_seconds() 
     // NOW is a multiple of ten seconds; the first request came 25 s ago, the warm-up ends 14 s ago, so 10 s ago.
     let story = Story::new()
         .rule(|rule| rule.warmup = Duration::from_secs(11))
-        .serves(25, 7, 0);
+        .serves(25, 0, 7);
+    // In full, even where nothing can be bad.
+    let story = Story {
+        restarted: true,
+        ..story
+    };
     let current = story.evidence().current.unwrap();
     assert_eq!(current.judged_from, Some(NOW.minus(Duration::from_secs(10))));
-    assert_eq!(current.judged, Counts::new(70, 0));
-    assert_eq!(current.trial, Counts::new(70, 0));
+    assert_eq!(current.judged, Counts::new(0, 70));
+    assert_eq!(current.trial, Counts::new(0, 70));
     let units: Vec<usize> = current.spans.iter().map(|span| span.units.len()).collect();
     assert_eq!(units, [10, 10, 1]);
+}
+
+#[test]
+fn a_span_that_cannot_be_bad_is_not_read() {
+    let spans = |story: Story| story.evidence().current.unwrap().spans.len();
+    assert_eq!(spans(good_for(300).serves(8, 0, 50)), 1, "the short window");
+    assert_eq!(spans(good_for(300).serves(2, 0, 50)), 0);
+    assert_eq!(spans(Story::new().serves(9, 0, 1)), 0, "clause 2");
+    let two_revisions = good_for(300).serves(2, 0, 50);
+    let two_revisions = Story {
+        restarted: true,
+        ..two_revisions
+    };
+    assert_eq!(spans(two_revisions), 3, "read in full");
 }
 
 #[test]

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use shoalwatch_core::history::History;
 use shoalwatch_core::judge::{Coverage, Decision, Doubt, Evidence, ReleaseEvidence, gather, new_release};
-use shoalwatch_core::release::{Ledger, RevisionSnapshot, Role, TargetSnapshot};
-use shoalwatch_core::reports::{Difference, Placement};
+use shoalwatch_core::release::{RevisionSnapshot, Role, TargetSnapshot};
 use shoalwatch_core::spec::{RollbackRule, SloSpec};
 use shoalwatch_core::{Counts, Millis};
+
+pub(crate) use crate::pair::ledger;
+use crate::pair::{difference, pair};
+use crate::support::revision;
 
 pub(crate) const NOW: Millis = Millis(1_800_000_000_000);
 pub(crate) const DAY: Duration = Duration::from_hours(24);
@@ -41,6 +44,8 @@ pub(crate) struct Story {
     pub(crate) role: Role,
     /// The stable release has ready pods.
     pub(crate) stable_lives: bool,
+    /// Every other second of the new release was answered by another revision of it.
+    pub(crate) restarted: bool,
 }
 
 impl Story {
@@ -53,6 +58,7 @@ impl Story {
             coverage: Coverage { reporting: 2, ready: 2 },
             role: Role::Probation,
             stable_lives: true,
+            restarted: false,
         }
     }
 
@@ -97,7 +103,12 @@ impl Story {
         for (place, second) in self.seconds.iter().enumerate() {
             let ago = Duration::from_secs(count - u64::try_from(place).expect("few seconds"));
             let at = NOW.minus(ago).plus((self.phase)(place));
-            for (revision, counts) in [("v2-rs", second.new), ("v1-rs", second.stable)] {
+            let new = if self.restarted && place % 2 == 1 {
+                "v2-again"
+            } else {
+                "v2-rs"
+            };
+            for (revision, counts) in [(new, second.new), ("v1-rs", second.stable)] {
                 if !counts.is_empty() {
                     record(&mut history, revision, counts, self.bad_pods, at);
                 }
@@ -115,6 +126,13 @@ impl Story {
         let mut target = target((2, self.coverage.reporting));
         target.revisions[0].ready_pods = if self.stable_lives { 2 } else { 0 };
         target.revisions[1].ready_pods = self.coverage.ready;
+        if self.restarted {
+            target.revisions.push(RevisionSnapshot {
+                ready_pods: 0,
+                reporting_pods: 0,
+                ..revision("v2", "v2-again", NOW)
+            });
+        }
         target
     }
 
@@ -135,56 +153,15 @@ impl Story {
 }
 
 pub(crate) fn record(history: &mut History, revision: &str, counts: Counts, bad_pods: u32, at: Millis) {
-    let difference = Difference {
-        sli: "slo".into(),
-        revision: revision.into(),
-        worker: "node".into(),
-        counts,
-        bad_pods,
-        placement: Placement::At(at),
-    };
-    history.record(&difference, NOW);
+    history.record(&difference(revision, counts, bad_pods, at), NOW);
 }
 
 /// `v1` was seen first; `v2` is new; both have two ready pods, of which workers report these.
 pub(crate) fn target(reporting: (u32, u32)) -> TargetSnapshot {
-    let revision = |release: &str, created: Millis, reporting_pods| RevisionSnapshot {
-        revision: format!("{release}-rs").into(),
-        release: release.into(),
-        created,
-        ready_pods: 2,
-        reporting_pods,
-        first_ready_at: None,
-        crashing: None,
-    };
-    TargetSnapshot {
-        uid: "uid".to_owned(),
-        resource_version: "1".to_owned(),
-        paused: false,
-        deleting: false,
-        replicas: 4,
-        revision_history_limit: 10,
-        release: "v2".into(),
-        revisions: vec![revision("v1", Millis(0), reporting.0), revision("v2", NOW, reporting.1)],
-        rollback: None,
-        accept: None,
-        never: false,
-        writer: None,
-        stalled: false,
-        gitops: None,
-    }
-}
-
-/// `v1` is known to be good, `v2` has its first ready pod `since`.
-pub(crate) fn ledger(since: Millis) -> Ledger {
-    let mut before = target((2, 2));
-    before.release = "v1".into();
-    before.revisions.truncate(1);
-    let probation = Duration::from_mins(30);
-    let mut ledger = Ledger::default();
-    ledger.observe(&before, probation, since.minus(Duration::from_hours(1)));
-    ledger.observe(&target((2, 2)), probation, since);
-    ledger
+    let mut target = pair(NOW);
+    target.revisions[0].reporting_pods = reporting.0;
+    target.revisions[1].reporting_pods = reporting.1;
+    target
 }
 
 /// A release that is bad beyond doubt: a fifth of 50 answers a second, for ten seconds.
@@ -204,7 +181,7 @@ pub(crate) fn release(role: Role, counts: Counts) -> ReleaseEvidence {
         short: counts,
         trial: counts,
         judged: counts,
-        totals: History::default().totals_of([]),
+        totals: History::default().of([]).totals(),
         spans: Vec::new(),
         beside_stable: false,
         stable: Counts::default(),
@@ -216,6 +193,7 @@ pub(crate) fn evidence(current: ReleaseEvidence) -> Evidence {
     Evidence {
         windows: Vec::new(),
         period: seen,
+        period_passed: 1.0,
         recent: seen,
         history_since: Some(NOW.minus(DAY)),
         coverage: Coverage { reporting: 6, ready: 6 },

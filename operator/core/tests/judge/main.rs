@@ -3,5 +3,9 @@
 mod clauses;
 mod gathered;
 mod given;
+#[path = "../support/pair.rs"]
+mod pair;
 mod phases;
 mod properties;
+#[path = "../support/mod.rs"]
+mod support;

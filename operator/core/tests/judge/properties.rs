@@ -38,6 +38,24 @@ fn any_story() -> impl Strategy<Value = Story> {
     })
 }
 
+/// Some stretches of two releases, close to what is told apart.
+fn any_stretches() -> impl Strategy<Value = Story> {
+    let answers = || (0_u64..60, prop_oneof![3 => Just(0_u64), 2 => 0_u64..4, 1 => 0_u64..60]);
+    let stable = prop_oneof![Just((0_u64, 0_u64)).boxed(), answers().boxed()];
+    let stretch = (1_usize..120, answers(), stable);
+    let objective = prop_oneof![Just("99"), Just("99.9"), Just("99.99")];
+    let parts = (prop::collection::vec(stretch, 1..7), objective, 1_u32..3, any::<bool>());
+    parts.prop_map(|(stretches, objective, reporting, stable_lives)| {
+        let story = Story {
+            stable_lives,
+            coverage: Coverage { reporting, ready: 2 },
+            ..Story::new().objective(objective)
+        };
+        let add = |story: Story, (seconds, new, stable)| story.beside(seconds, new, stable);
+        stretches.into_iter().fold(story, add)
+    })
+}
+
 /// `story` with one second of the new release changed.
 fn changed(story: &Story, place: prop::sample::Index, change: impl FnOnce(&mut Counts)) -> Story {
     let mut story = story.clone();
@@ -48,6 +66,13 @@ fn changed(story: &Story, place: prop::sample::Index, change: impl FnOnce(&mut C
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Of a release with two revisions every span is read in full: the glance changes no decision and no number of it.
+    #[test]
+    fn a_glance_acquits_nobody_whom_a_look_condemns(story in any_stretches()) {
+        let in_full = Story { restarted: true, ..story.clone() };
+        prop_assert_eq!(story.decision(), in_full.decision());
+    }
 
     /// A good answer that turns bad never saves a release.
     #[test]

@@ -6,4 +6,6 @@ mod properties;
 mod reports;
 mod rollouts;
 mod stories;
+#[path = "../support/mod.rs"]
+mod support;
 mod world;

@@ -9,7 +9,9 @@ use shoalwatch_core::reports::{Difference, Placement};
 use shoalwatch_core::rollback::{Effect, EventReason, Lock, Patch, PatchOutcome, State, Step, Target};
 use shoalwatch_core::slo::{Evaluation, SloState};
 use shoalwatch_core::spec::{Mode, RollbackRule, SloSpec};
-use shoalwatch_core::{Counts, Millis, ReleaseId, Revision};
+use shoalwatch_core::{Counts, Millis, ReleaseId};
+
+use crate::support::{revision, target};
 
 pub(crate) const START: Millis = Millis(1_800_000_000_000);
 
@@ -83,7 +85,7 @@ impl World {
                 ..RollbackRule::default()
             }),
             lock: Lock::Mine,
-            target: empty_target(),
+            target: target("v1", Vec::new()),
             exists: true,
             bad: BTreeSet::new(),
             rate: 25,
@@ -120,25 +122,20 @@ impl World {
 
     /// Somebody applies a release.
     pub(crate) fn apply(&mut self, release: &str, writer: &str) {
-        self.change(release.into(), writer);
+        self.change(&release.into(), writer);
     }
 
-    fn change(&mut self, release: ReleaseId, writer: &str) {
-        if self.target.release != release || self.target.revisions.is_empty() {
+    fn change(&mut self, release: &ReleaseId, writer: &str) {
+        if self.target.release != *release || self.target.revisions.is_empty() {
             self.target.release = release.clone();
             self.target.writer = Some(writer.to_owned());
             self.target.never = false;
-            let revision = Revision::new(format!("{release}-rs"));
-            if !self.target.revisions.iter().any(|each| each.release == release) {
-                let pods = (0, 0);
+            if !self.target.revisions.iter().any(|each| each.release == *release) {
+                let name = format!("{release}-rs");
                 self.target.revisions.push(RevisionSnapshot {
-                    revision,
-                    release,
-                    created: self.now,
-                    ready_pods: pods.0,
-                    reporting_pods: pods.1,
-                    first_ready_at: None,
-                    crashing: None,
+                    ready_pods: 0,
+                    reporting_pods: 0,
+                    ..revision(release.as_str(), &name, self.now)
                 });
             }
         }
@@ -315,7 +312,7 @@ impl World {
     fn land(&mut self, patch: Patch) {
         let to = patch.record.to.clone();
         self.target.rollback = Some(patch.record.clone());
-        self.change(to, "shoalwatch");
+        self.change(&to, "shoalwatch");
         self.applied.push(Applied { at: self.now, patch });
     }
 
@@ -354,23 +351,4 @@ impl World {
 fn spec(rule: RollbackRule) -> SloSpec {
     let objective = "99.9".parse().expect("an objective");
     SloSpec::new("shop/checkout", objective, Duration::from_hours(720), None, rule).expect("a valid SLO")
-}
-
-fn empty_target() -> TargetSnapshot {
-    TargetSnapshot {
-        uid: "uid-1".to_owned(),
-        resource_version: "1".to_owned(),
-        paused: false,
-        deleting: false,
-        replicas: 2,
-        revision_history_limit: 10,
-        release: "v1".into(),
-        revisions: Vec::new(),
-        rollback: None,
-        accept: None,
-        never: false,
-        writer: None,
-        stalled: false,
-        gitops: None,
-    }
 }

@@ -74,13 +74,18 @@ impl Desk {
 
     /// Finishes what an act left undone, this process's or an earlier one's.
     pub(super) fn give_back_what_is_owed(&mut self) {
-        for target in self.slos.targets() {
-            let owes = self.world.deployments.get(&target).is_some_and(|view| view.owes_fields);
+        let owing = self.world.deployments.iter().filter(|(_, view)| view.owes_fields);
+        let owing: Vec<Name> = owing.map(|(name, _)| name.clone()).collect();
+        if owing.is_empty() {
+            return;
+        }
+        let targets = self.slos.targets();
+        for target in owing.into_iter().filter(|name| targets.contains(name)) {
             let waits = self
                 .not_before
                 .get(&target)
                 .is_some_and(|due| due.is_none_or(|due| Instant::now() < due));
-            if owes && !waits && !self.slos.is_acting_on(&target) {
+            if !waits && !self.slos.is_acting_on(&target) {
                 self.give_back(target, None);
             }
         }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use kube::Client;
 use shoalwatch_core::Millis;
 use shoalwatch_core::policy::{self, Overridden};
-use shoalwatch_node_api::config::NodeConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -20,6 +19,7 @@ use tracing::info;
 
 use super::Error;
 use super::keeper::Keeper;
+use super::planner::{Planner, Unpublished};
 use super::sampling_policy::{Policies, Published};
 use super::slo::execute::{Hands, Outcome};
 use super::slo::{Slos, Surroundings};
@@ -35,8 +35,13 @@ use crate::status::{Key, Statuses};
 
 pub(super) use metrics::Metrics;
 
-/// How often every SLO is judged.
+/// How often SLOs are judged for what time alone may have moved; news are judged as they come.
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
+/// For so long the SLOs of a target that changed are looked at each time: its pods get ready one by one.
+const MOVES: Duration = Duration::from_secs(10);
+/// SLOs judged at one go that have neither a release in probation nor anything else that hurries. Of 4,000 each has its turn
+/// every 4 s.
+const CALM_AT_ONCE: usize = 500;
 /// How often what changed is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How often silent workers are looked for.
@@ -73,11 +78,17 @@ pub(super) struct Desk {
     published: Published,
     /// Policies that never apply.
     overridden: Vec<Overridden>,
-    /// Why the newest specs are not published.
-    unpublished: Option<String>,
-    last_config: Option<(Leadership, NodeConfig)>,
+    /// Why some nodes are not told the newest specs.
+    unpublished: Option<Unpublished>,
+    planner: Planner,
+    /// Where this replica stood when plans were published last.
+    published_under: Option<Leadership>,
     /// Policies or SLOs changed since they were looked at.
     kinds_changed: bool,
+    /// What is in force changed since it was planned.
+    specs_changed: bool,
+    /// Something that the statuses of policies rest on changed since they were written.
+    answers_changed: bool,
 
     keeper: Keeper,
     tasks: JoinSet<Outcome>,
@@ -86,6 +97,8 @@ pub(super) struct Desk {
     /// `ReplicaSets` whose pods are being looked at, and when that was begun last.
     looking: BTreeSet<Name>,
     looked: Option<Instant>,
+    /// Targets that changed a moment ago, and when. No more than there are Deployments.
+    moved: BTreeMap<Name, Instant>,
     /// Targets whose managers could not be put back, and when to try again; `None`: not before they change.
     not_before: BTreeMap<Name, Option<Instant>>,
     backoff: Backoff<Name>,
@@ -108,6 +121,7 @@ impl Desk {
         let reports = std::mem::take(&mut opened.saved.reports);
         let saves = metrics.saves.clone();
         let now = Millis(clock.now().as_millisecond());
+        let planner = Planner::new(distribution.residents(), &namespace);
         let hands = Hands {
             client,
             events,
@@ -130,14 +144,18 @@ impl Desk {
             published: Published::default(),
             overridden: Vec::new(),
             unpublished: None,
-            last_config: None,
+            planner,
+            published_under: None,
             kinds_changed: true,
+            specs_changed: true,
+            answers_changed: true,
             keeper: Keeper::new(opened, saves),
             tasks: JoinSet::new(),
             asking: BTreeSet::new(),
             giving_back: BTreeSet::new(),
             looking: BTreeSet::new(),
             looked: None,
+            moved: BTreeMap::new(),
             not_before: BTreeMap::new(),
             backoff: Backoff::default(),
         }
@@ -152,6 +170,7 @@ impl Desk {
     ) -> Result<(), Error> {
         let mut judging = every(JUDGE_EVERY);
         let (mut saving, mut forgetting) = (every(SAVE_EVERY), every(FORGET_EVERY));
+        let mut pods = self.distribution.residents().news();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -175,6 +194,7 @@ impl Desk {
                     still_there.map_err(|_closed| Error::Leadership)?;
                     self.follow_leadership();
                 }
+                Ok(()) = pods.changed() => self.follow_pods(),
                 Some(outcome) = self.tasks.join_next() => self.outcome(outcome)?,
                 _ = judging.tick() => self.tick(),
                 _ = saving.tick() => self.save(),
@@ -194,7 +214,11 @@ impl Desk {
     }
 
     fn take_in(&mut self, change: Change) {
-        self.kinds_changed |= matches!(change, Change::Policy(_) | Change::Slo(_));
+        self.kinds_changed |= self.world.is_news(&change);
+        self.answers_changed |= matches!(change, Change::Workers(_));
+        if let Some(target) = change.target().filter(|_| self.leads()) {
+            self.moved.insert(target, Instant::now());
+        }
         let now = self.now();
         self.world.apply(change, now);
     }
@@ -222,9 +246,18 @@ impl Desk {
             self.statuses.retain(&existing);
         }
         self.overridden = policy::overridden(&self.hands.home, &self.policies.in_force());
+        (self.specs_changed, self.answers_changed) = (true, true);
         self.publish();
         let names = self.slos.names();
         self.show(&names);
+    }
+
+    /// A pod is on a node that may need to hear of it before the pod serves its first request.
+    fn follow_pods(&mut self) {
+        if self.leads() && self.world.kinds_synced() {
+            self.publish();
+            self.answers_changed = true;
+        }
     }
 
     /// Keys of all objects there are, sorted.
@@ -261,7 +294,7 @@ impl Desk {
             self.slos.stand_down();
             self.keeper.stand_down(&mut self.slos);
         }
-        self.last_config = None;
+        self.published_under = None;
         self.kinds_changed = true;
         self.follow_kinds();
     }
@@ -273,7 +306,7 @@ impl Desk {
         }
         self.follow_kinds();
         self.ask_for_rights();
-        let names = self.slos.names();
+        let names = self.due();
         self.judge(&names);
         self.publish();
         self.show_policies();
@@ -281,6 +314,12 @@ impl Desk {
         self.follow_up();
         self.write_rules();
         self.metrics.samples.take(&self.slos);
+    }
+
+    /// SLOs that time may have moved, with those whose targets moved a moment ago.
+    fn due(&mut self) -> Vec<Name> {
+        self.moved.retain(|_, since| since.elapsed() < MOVES);
+        self.slos.due(CALM_AT_ONCE, self.moved.keys())
     }
 
     fn judge(&mut self, names: &[Name]) {

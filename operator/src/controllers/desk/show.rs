@@ -5,12 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
-use shoalwatch_core::policy::{self, Scope};
 use tracing::{error, info, warn};
 
 use super::Desk;
 use crate::controllers::sampling_policy::Answers as NodeAnswers;
-use crate::controllers::sampling_policy::compile::node_config;
 use crate::controllers::slo::Surroundings;
 use crate::controllers::world::Name;
 use crate::status::{Document, Key, Kind, Urgency};
@@ -33,13 +31,20 @@ impl Desk {
     }
 
     pub(super) fn show_policies(&mut self) {
-        let fleet = Arc::clone(&self.fleet.borrow());
+        let heard = self.fleet.has_changed().unwrap_or(false);
+        if !std::mem::take(&mut self.answers_changed) && !heard {
+            return;
+        }
+        let fleet = Arc::clone(&self.fleet.borrow_and_update());
+        let needs = self.planner.needs();
         let answers = NodeAnswers {
             fleet: &fleet,
             published: &self.published,
+            needs: &needs,
+            home: &self.hands.home,
             desired: self.world.desired_workers(),
             overridden: &self.overridden,
-            unpublished: self.unpublished.as_deref(),
+            unpublished: self.unpublished.as_ref(),
         };
         let now = Time(Timestamp::from_millisecond(self.now().0).unwrap_or_default());
         for planned in self.policies.plan(&answers, &now) {
@@ -58,39 +63,41 @@ impl Desk {
         }
     }
 
-    /// Tells the nodes what to do, if that changed.
+    /// Tells the nodes what to do, if that changed; not before it is known what runs there.
     pub(super) fn publish(&mut self) {
-        let leadership = *self.leadership.borrow();
-        let (policies, slis) = (self.policies.in_force(), self.slos.slis());
-        let plan = match policy::compile(&self.hands.home, &policies, &slis, &Scope::All, leadership.term) {
-            Ok(plan) => plan,
-            Err(error) => {
-                if self.unpublished.is_none() {
-                    warn!(%error, "configuration not published");
-                }
-                self.unpublished = Some(error.to_string());
-                return;
-            }
-        };
-        self.unpublished = None;
-        let config = node_config(&plan);
-        let by_id = policies.into_iter().map(|policy| (policy.id(), policy)).collect();
-        let next = Some((leadership, config));
-        if next == self.last_config {
+        if !self.planner.is_ready() {
             return;
         }
-        if let Some((_, config)) = &next {
-            let version = self.distribution.publish(config.clone());
-            info!(
-                hash = version.hash,
-                term = version.term,
-                policies = config.policies.len(),
-                slis = config.slis.len(),
-                "configuration published"
-            );
-            self.published.remember(&version, &by_id);
+        let leadership = *self.leadership.borrow();
+        self.specs_changed |= self.slos.take_slis_changed();
+        let specs = std::mem::take(&mut self.specs_changed);
+        let in_force = specs.then(|| (self.policies.in_force(), self.slos.slis()));
+        let changed = self.planner.follow(in_force);
+        self.note_unpublished();
+        if changed || specs {
+            self.published
+                .remember(self.planner.contents(), self.planner.policies());
+            self.answers_changed = true;
         }
-        self.last_config = next;
+        if !changed && self.published_under == Some(leadership) {
+            return;
+        }
+        let Some(plans) = self.planner.plans() else { return };
+        let version = self.distribution.publish(plans);
+        info!(digest = version.hash, term = version.term, "configurations published");
+        self.published_under = Some(leadership);
+    }
+
+    fn note_unpublished(&mut self) {
+        let unpublished = self.planner.unpublished();
+        if unpublished == self.unpublished {
+            return;
+        }
+        if let Some(these) = &unpublished {
+            warn!(error = these.why, "configuration not published");
+        }
+        self.unpublished = unpublished;
+        self.answers_changed = true;
     }
 }
 

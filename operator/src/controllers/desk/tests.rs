@@ -31,10 +31,15 @@ struct Room {
 }
 
 async fn room(leading: bool) -> Room {
+    room_of(leading, |_| {}).await
+}
+
+async fn room_of(leading: bool, prepare: impl FnOnce(&Distribution)) -> Room {
     let (client, server) = api_server();
     let (lease, leadership) = watch::channel(Leadership { leading, term: 1 });
     let mut registry = Registry::default();
     let (distribution, _pusher, _fleet) = Distribution::scripted(leadership.clone());
+    prepare(&distribution);
     let (events, publisher) = events::channel(client.clone(), &mut registry);
     let (statuses, writer) = status::channel(client.clone(), leadership.clone(), Budget::default(), &mut registry);
     let data = TempDir::new().unwrap();
@@ -115,9 +120,14 @@ impl Room {
         self.desk.follow_leadership();
     }
 
+    /// Of every plan there is.
+    fn hashes(&self) -> Vec<String> {
+        self.desk.planner.contents().map(|(hash, _)| hash.to_owned()).collect()
+    }
+
     fn published(&self) -> Option<(u64, usize)> {
-        let (leadership, config) = self.desk.last_config.as_ref()?;
-        Some((leadership.term, config.policies.len()))
+        let leadership = self.desk.published_under?;
+        Some((leadership.term, self.desk.planner.policies().count()))
     }
 }
 
@@ -182,16 +192,30 @@ async fn a_lost_lease_ends_every_request_and_drops_every_acknowledgement() {
 async fn more_slos_than_nodes_can_take_leave_the_last_configuration_in_force() {
     let mut room = room(true).await;
     room.furnish();
-    let before = room.desk.last_config.clone();
+    let before = room.hashes();
     let crowd = (0..policy::MAX_SLIS).map(|number| Event::Apply(slo(&format!("slo-{number}"))));
     room.slos(crowd.collect());
     room.policies(vec![Event::Apply(policy("1", 2))]);
-    assert_eq!(room.desk.last_config, before);
+    assert_eq!(room.hashes(), before);
     room.desk.tick();
-    assert!(room.desk.unpublished.as_ref().is_some_and(|why| why.contains("512")));
+    let unpublished = room.desk.unpublished.clone();
+    assert!(unpublished.is_some_and(|these| these.why.contains("512")));
     room.slos(vec![Event::Delete(slo("slo-0"))]);
     assert_eq!(room.desk.unpublished, None);
-    assert_ne!(room.desk.last_config, before);
+    assert_ne!(room.hashes(), before);
+}
+
+#[tokio::test]
+async fn nothing_is_published_before_it_is_known_what_runs_where() {
+    let mut room = room_of(true, |distribution| distribution.residents().see_again()).await;
+    room.furnish();
+    room.desk.tick();
+    assert_eq!(room.published(), None, "a node would lose what it does");
+    let residents = room.desk.distribution.residents();
+    residents.settle_of("checkout", "1", "a", "shop", "v1");
+    room.desk.follow_pods();
+    assert_eq!(room.published(), Some((1, 1)));
+    assert_eq!(room.hashes().len(), 2, "of a, and of nodes without pods");
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! The plan of the nodes as the wire's configuration.
 
+use std::time::Duration;
+
 use shoalwatch_core::policy::{self, HttpStatus, NodePlan, PlannedPolicy, SliSpec};
 use shoalwatch_node_api::config;
 
-/// One configuration for every node.
+/// The configuration of a node.
 pub(crate) fn node_config(plan: &NodePlan) -> config::NodeConfig {
     config::NodeConfig {
-        policies: plan.policies.iter().map(sampling_policy).collect(),
-        slis: plan.slis.iter().map(sli).collect(),
+        policies: plan.policies.iter().map(|planned| sampling_policy(planned)).collect(),
+        slis: plan.slis.iter().map(|spec| sli(spec)).collect(),
         host_services: Vec::new(),
     }
 }
@@ -29,8 +31,12 @@ fn sampling_policy(planned: &PlannedPolicy) -> config::SamplingPolicy {
     }
 }
 
+fn nanoseconds(span: Option<Duration>) -> u64 {
+    let whole = span.map_or(0, |span| span.as_nanos());
+    u64::try_from(whole).unwrap_or(u64::MAX)
+}
+
 fn rule(rule: &policy::Rule) -> config::Rule {
-    let duration = rule.duration_at_least.map_or(0, |span| span.as_nanos());
     config::Rule {
         name: rule.name.clone(),
         route: rule.route.as_ref().map(|route| match route {
@@ -39,7 +45,7 @@ fn rule(rule: &policy::Rule) -> config::Rule {
         }),
         methods: rule.methods.iter().cloned().collect(),
         status: rule.status.iter().copied().map(status).collect(),
-        duration_at_least_ns: u64::try_from(duration).unwrap_or(u64::MAX),
+        duration_at_least_ns: nanoseconds(rule.duration_at_least),
         probability: rule.probability.value(),
     }
 }
@@ -76,6 +82,7 @@ fn sli(sli: &SliSpec) -> config::Sli {
         workload: sli.workload.clone(),
         container: (!sli.container.is_empty()).then(|| sli.container.clone()),
         bad: sli.bad.iter().copied().map(status).collect(),
+        slower_than_ns: nanoseconds(sli.slower_than),
         routes: sli.routes.iter().cloned().collect(),
         report_interval_ms: u32::try_from(sli.report_interval.as_millis()).unwrap_or(u32::MAX),
     }

@@ -8,6 +8,7 @@ pub(super) mod compile;
 mod observe;
 mod plan;
 mod published;
+mod tally;
 mod validate;
 
 pub(super) use observe::Policies;

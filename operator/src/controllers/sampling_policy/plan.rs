@@ -3,23 +3,22 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use shoalwatch_core::policy::{Overridden, Policy};
+use shoalwatch_core::policy::Overridden;
 use shoalwatch_crds::SamplingPolicyStatus;
 use shoalwatch_crds::conditions::{self, ConditionStatus, Finding};
 use shoalwatch_crds::names;
-use shoalwatch_crds::sampling_policy::{self, FirstError, Nodes};
-use shoalwatch_node_api::config::Version;
+use shoalwatch_crds::sampling_policy::{self, Nodes};
 
 use super::observe::{Known, Policies};
 use super::published::Published;
+use super::tally::Tally;
+use crate::controllers::planner::{Needs, Unpublished};
 use crate::controllers::world::Name;
-use crate::distribution::{Fleet, Worker};
+use crate::distribution::Fleet;
 use crate::status::Urgency;
 
 /// Hex digits of a version in a status: enough to tell two apart by eye.
 const SHORT_HASH: usize = 8;
-/// Longest message of a node, in characters, as in the schema.
-const NODE_MESSAGE: usize = 1_024;
 
 /// What a status rests on besides the policy.
 #[derive(Debug)]
@@ -28,12 +27,16 @@ pub(crate) struct Answers<'a> {
     pub(crate) fleet: &'a Fleet,
     /// What they were told.
     pub(crate) published: &'a Published,
+    /// Who needs what of it.
+    pub(crate) needs: &'a Needs,
+    /// The root namespace.
+    pub(crate) home: &'a str,
     /// How many there should be; `None`: nobody says, so those that were heard of.
     pub(crate) desired: Option<u32>,
     /// Policies that never apply.
     pub(crate) overridden: &'a [Overridden],
-    /// Why the newest specs were not published.
-    pub(crate) unpublished: Option<&'a str>,
+    /// Why some nodes are not told the newest specs.
+    pub(crate) unpublished: Option<&'a Unpublished>,
 }
 
 /// A status that is not what it was.
@@ -54,10 +57,11 @@ impl Policies {
             .iter()
             .map(|each| (each.policy.as_str(), each.by.as_str()))
             .collect();
+        let tally = Tally::count(answers);
         let mut planned = Vec::new();
         for (name, known) in &mut self.known {
             let by = losers.get(name.to_string().as_str()).copied();
-            let status = status(known, answers, by, now);
+            let status = status(known, answers, &tally, by, now);
             if status == known.status {
                 continue;
             }
@@ -95,13 +99,21 @@ fn kind_of(status: &SamplingPolicyStatus) -> impl PartialEq + use<> {
     )
 }
 
-fn status(known: &Known, answers: &Answers<'_>, by: Option<&str>, now: &Time) -> SamplingPolicyStatus {
+fn status(
+    known: &Known,
+    answers: &Answers<'_>,
+    tally: &Tally<'_>,
+    by: Option<&str>,
+    now: &Time,
+) -> SamplingPolicyStatus {
     let good = known.good.as_ref().map(|(_, policy)| policy);
-    let nodes = good.map_or_else(|| nobody(answers), |policy| nodes(policy, answers));
-    let programmed = programmed(known, &nodes, answers);
+    let everywhere = good.is_some_and(|policy| policy.namespace == answers.home);
+    let nodes = good.map_or_else(|| nobody(tally), |policy| tally.nodes(policy, everywhere));
+    let programmed = programmed(known, &nodes, answers, tally);
     let mut status = known.status.clone();
-    if programmed.status == ConditionStatus::True {
-        status.version = answers.fleet.target.as_ref().map(short);
+    let newest = good.and_then(|policy| answers.published.newest(&policy.id()));
+    if let (ConditionStatus::True, Some(target), Some(newest)) = (programmed.status, &answers.fleet.target, newest) {
+        status.version = Some(short(target.term, &newest.hash));
     }
     for finding in [accepted(known), programmed] {
         conditions::set(&mut status.conditions, &finding, Some(known.generation), now);
@@ -137,24 +149,35 @@ fn accepted(known: &Known) -> Finding {
     }
 }
 
-fn programmed(known: &Known, nodes: &Nodes, answers: &Answers<'_>) -> Finding {
-    let (reason, message) = match (&known.good, answers.unpublished) {
+fn programmed(known: &Known, nodes: &Nodes, answers: &Answers<'_>, tally: &Tally<'_>) -> Finding {
+    let unpublished = known.good.as_ref().and_then(|(_, policy)| {
+        let everywhere = policy.namespace == answers.home;
+        answers
+            .unpublished
+            .filter(|these| these.concerns(&policy.namespace, everywhere))
+    });
+    let (reason, message) = match (&known.good, unpublished) {
         (None, _) => (
             "NotAccepted",
             "there is no spec to apply: see the condition Accepted".to_owned(),
         ),
-        (Some(_), Some(why)) if nodes.applied < nodes.desired => ("NotPublished", why.to_owned()),
-        _ if nodes.desired == 0 => ("NoNodes", no_nodes()),
+        (Some(_), Some(these)) if nodes.applied < nodes.desired => ("NotPublished", these.why.clone()),
+        _ if tally.workers == 0 => ("NoNodes", no_nodes()),
         _ if nodes.applied >= nodes.desired && known.invalid.is_some() => (
             "NotAccepted",
             "the nodes sample as the last accepted generation says".to_owned(),
         ),
         _ if nodes.applied >= nodes.desired => {
+            let message = if nodes.desired == 0 {
+                "no node has pods of this namespace; one that gets some is told at once".to_owned()
+            } else {
+                format!("{} nodes sample as the policy says", nodes.summary())
+            };
             return Finding {
                 kind: names::CONDITION_PROGRAMMED,
                 status: ConditionStatus::True,
                 reason: "Programmed",
-                message: format!("{} nodes sample as the policy says", nodes.summary()),
+                message,
             };
         }
         _ => match nodes.first_errors.first() {
@@ -180,63 +203,15 @@ fn no_nodes() -> String {
     "no node runs a worker: see the DaemonSet shoalwatch-node-worker in the operator's namespace".to_owned()
 }
 
-fn nobody(answers: &Answers<'_>) -> Nodes {
-    let desired = desired(answers);
+fn nobody(tally: &Tally<'_>) -> Nodes {
     Nodes {
-        desired,
-        stale: desired,
+        desired: tally.workers,
+        stale: tally.workers,
         ..Nodes::default()
     }
 }
 
-/// What the nodes say to one policy.
-fn nodes(policy: &Policy, answers: &Answers<'_>) -> Nodes {
-    let holds = |version: &Version| answers.published.holds(version, policy);
-    let applied = |worker: &Worker| worker.connected && worker.applied.as_ref().is_some_and(holds);
-    let mut nodes = Nodes {
-        desired: desired(answers),
-        ..Nodes::default()
-    };
-    for (name, worker) in &answers.fleet.workers {
-        if applied(worker) {
-            nodes.applied += 1;
-            continue;
-        }
-        // A configuration is refused whole: what its node has not applied yet is refused with it.
-        let refused = worker
-            .rejected
-            .as_ref()
-            .filter(|refused| worker.connected && holds(&refused.version));
-        if let Some(refused) = refused {
-            nodes.rejected += 1;
-            if nodes.first_errors.len() < Nodes::FIRST_ERRORS_MAX {
-                nodes.first_errors.push(FirstError {
-                    node: name.clone(),
-                    message: refused.reason.chars().take(NODE_MESSAGE).collect(),
-                });
-            }
-        }
-    }
-    nodes.stale = nodes
-        .desired
-        .saturating_sub(nodes.applied)
-        .saturating_sub(nodes.rejected);
-    nodes
-}
-
-/// At least the workers that are there: a DaemonSet that was just made says 0.
-fn desired(answers: &Answers<'_>) -> u32 {
-    let workers = answers.fleet.workers.values();
-    let heard_of = match answers.desired {
-        Some(_) => workers.filter(|worker| worker.connected).count(),
-        None => workers.count(),
-    };
-    u32::try_from(heard_of)
-        .unwrap_or(u32::MAX)
-        .max(answers.desired.unwrap_or(0))
-}
-
-fn short(version: &Version) -> String {
-    let hash: String = version.hash.chars().take(SHORT_HASH).collect();
-    format!("{}-{hash}", version.term)
+fn short(term: u64, hash: &str) -> String {
+    let hash: String = hash.chars().take(SHORT_HASH).collect();
+    format!("{term}-{hash}")
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use shoalwatch_core::Millis;
-use shoalwatch_core::policy::{self, Scope};
+use shoalwatch_core::policy::{self, Catalog, Scope};
 use shoalwatch_crds::sampling_policy::Nodes;
 use shoalwatch_crds::{SamplingPolicyStatus, conditions};
 use shoalwatch_node_api::config::{NodeConfig, Version};
@@ -11,7 +11,10 @@ use shoalwatch_node_api::content_hash;
 
 use super::compile::node_config;
 use super::*;
+use crate::controllers::planner::{Needs, Planner};
 use crate::controllers::world::{Change, Name, World};
+use crate::distribution::metrics::Metrics;
+use crate::distribution::residents::Residents;
 use crate::distribution::{Fleet, Rejection, Worker};
 use crate::status::Urgency;
 
@@ -23,6 +26,7 @@ struct Office {
     policies: Policies,
     published: Published,
     fleet: Fleet,
+    needs: Needs,
     desired: Option<u32>,
     saved: BTreeMap<String, Vec<u8>>,
 }
@@ -74,13 +78,10 @@ impl Office {
             term: 41,
             hash: content_hash(&self.config().into()),
         };
-        let by_id = self
-            .policies
-            .in_force()
-            .into_iter()
-            .map(|policy| (policy.id(), policy))
-            .collect();
-        self.published.remember(&version, &by_id);
+        let catalog = Catalog::new("shoalwatch", self.policies.in_force(), Vec::new());
+        let content = catalog.plan(&Scope::All, 41).unwrap().policies.into();
+        self.published
+            .remember([(version.hash.as_str(), &content)], catalog.policies());
         self.fleet.target = Some(version.clone());
         version
     }
@@ -106,6 +107,8 @@ impl Office {
         let answers = Answers {
             fleet: &self.fleet,
             published: &self.published,
+            needs: &self.needs,
+            home: "shoalwatch",
             desired: self.desired,
             overridden: &overridden,
             unpublished: None,
@@ -149,13 +152,23 @@ fn a_policy_is_programmed_when_every_node_runs_a_version_with_this_generation() 
     office.acknowledge(2, &first);
     let status = office.status("checkout");
     assert_eq!(condition(&status, "Programmed").0, "True");
-    let short = format!("41-{}", &first.hash[..8]);
-    assert_eq!(status.version, Some(short));
+    let short = status.version.clone();
+    assert!(
+        short
+            .as_ref()
+            .is_some_and(|short| short.starts_with("41-") && short.len() == 11),
+        "{short:?}"
+    );
 
     // Another policy makes a new version: this one is in the old version too.
     office.write("shop", "other", 1, &json!({}));
     office.publish();
     assert_eq!(office.programmed("checkout").0, "True");
+    assert_eq!(
+        office.status("checkout").version,
+        short,
+        "which is nothing to tell of this one"
+    );
     assert_eq!(office.programmed("other").1, "Pending");
 
     office.write("shop", "checkout", 2, &json!({"probability": "1"}));
@@ -207,6 +220,37 @@ fn a_node_that_is_away_is_stale() {
     office.node(2).connected = false;
     let nodes = office.status("checkout").nodes.unwrap();
     assert_eq!((nodes.desired, nodes.applied, nodes.stale), (2, 1, 1));
+}
+
+#[test]
+fn only_nodes_that_need_a_policy_are_waited_for() {
+    let mut office = Office::with_nodes(3);
+    let residents = Residents::new(Metrics::default());
+    residents.settle("1", "node-1", "shop", "v1");
+    residents.settle("2", "virtual", "shop", "v1");
+    let mut planner = Planner::new(residents, "shoalwatch");
+    planner.follow(None);
+    office.needs = planner.needs();
+    for (namespace, name) in [("shop", "checkout"), ("bank", "all"), ("shoalwatch", "default")] {
+        office.write(namespace, name, 1, &json!({}));
+    }
+    let version = office.publish();
+    assert_eq!(
+        office.status("checkout").applied.as_deref(),
+        Some("0/1"),
+        "nobody hears from the virtual node"
+    );
+    office.acknowledge(1, &version);
+    assert_eq!(office.programmed("checkout").0, "True");
+    let name = |namespace: &str, name: &str| Name {
+        namespace: namespace.into(),
+        name: name.into(),
+    };
+    let applied = |office: &Office, of| office.policies.known[&of].status.applied.clone();
+    assert_eq!(applied(&office, name("shoalwatch", "default")).as_deref(), Some("1/3"));
+    assert_eq!(applied(&office, name("bank", "all")).as_deref(), Some("0/0"));
+    let idle = condition(&office.policies.known[&name("bank", "all")].status, "Programmed");
+    assert!(idle.0 == "True" && idle.2.starts_with("no node has pods"), "{idle:?}");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Judges every SLO and says what is to be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use shoalwatch_core::Millis;
 use shoalwatch_core::burn;
-use shoalwatch_core::rollback::{Effect, EventReason, PatchOutcome, Step, Target};
+use shoalwatch_core::rollback::{Effect, EventReason, PatchOutcome, State, Step, Target};
 use shoalwatch_core::spec::Mode;
 
 use super::observe::{Known, Slos};
@@ -16,6 +17,9 @@ use crate::rollback::access::Answers;
 
 /// An act or a fresh look that has not come back after this is given up; every request has a timeout far below.
 const LOST_AFTER: Duration = Duration::from_mins(1);
+
+/// How often workers report of an SLO whose release is in probation no more.
+const CALM: Duration = Duration::from_secs(10);
 
 /// What SLOs are judged in.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +83,24 @@ impl Slos {
         self.known.keys().cloned().collect()
     }
 
+    /// SLOs that time may have moved: every one that waits for a verdict or is about one of `targets`, and of the others so many,
+    /// in turn.
+    pub(crate) fn due<'n>(&mut self, calm: usize, targets: impl IntoIterator<Item = &'n Name>) -> Vec<Name> {
+        if self.known.len() <= calm {
+            return self.names();
+        }
+        let begin = self.judged_last.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.known.range((begin.clone(), Bound::Unbounded));
+        let start = self.known.range((Bound::Unbounded, end_of(begin)));
+        let turn: Vec<Name> = rest.chain(start).take(calm).map(|(name, _)| name.clone()).collect();
+        self.judged_last = turn.last().cloned();
+        let hurried = self.known.iter().filter(|(_, known)| known.is_hurried());
+        let moved = targets.into_iter().flat_map(|target| self.of_target(target));
+        let hurried = hurried.chain(moved).map(|(name, _)| name.clone());
+        let due: BTreeSet<Name> = hurried.chain(turn).collect();
+        due.into_iter().collect()
+    }
+
     fn evaluate_one(&mut self, name: &Name, around: &Surroundings<'_>, now: Millis) -> Option<Todo> {
         let known = self.known.get(name)?;
         if known.busy.is_some_and(|since| now.since(since) < LOST_AFTER) {
@@ -94,6 +116,7 @@ impl Slos {
             .state
             .evaluate(&valid.spec, &mut known.history, &target, &lock, now);
         known.dirty |= evaluation.effects.contains(&Effect::Persist);
+        self.slis_changed |= known.report_interval != evaluation.report_interval;
         known.report_interval = evaluation.report_interval;
         known.target = match target {
             Target::Found(target) => Some(*target),
@@ -127,8 +150,7 @@ impl Slos {
 
     /// Whether an act on this target is under way.
     pub(crate) fn is_acting_on(&self, target: &Name) -> bool {
-        let on = |known: &&Known| known.good.as_ref().is_some_and(|(_, valid)| valid.target == *target);
-        self.known.values().filter(on).any(|known| known.busy.is_some())
+        self.of_target(target).any(|(_, known)| known.busy.is_some())
     }
 
     /// Nothing is under way any more: the Lease is lost, and with it every task.
@@ -209,9 +231,26 @@ impl Known {
         changes
     }
 
+    /// A release is in probation, an alert fires, or something was begun: each look counts.
+    fn is_hurried(&self) -> bool {
+        let idle = *self.record.state.machine.state() == State::Idle;
+        self.report_interval < CALM || !self.firing.is_empty() || !idle || self.evaluation.is_none()
+    }
+
     /// Whether a rollback is expected of this SLO.
     pub(super) fn enforces(&self) -> bool {
         self.mode() == Some(Mode::Enforce)
+    }
+}
+
+/// What comes before and at a place in the order, after what comes behind it.
+fn end_of(begin: Bound<Name>) -> Bound<Name> {
+    match begin {
+        Bound::Excluded(name) => Bound::Included(name),
+        _ => Bound::Excluded(Name {
+            namespace: String::new(),
+            name: String::new(),
+        }),
     }
 }
 

@@ -1,7 +1,8 @@
 //! What SLOs look like on `/metrics`: the whole picture at once, so that an object's series end with the object.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
@@ -30,26 +31,44 @@ enum Values {
     Counters(Vec<(Labels, u64)>),
 }
 
+/// A picture of thousands of SLOs takes longer than one of ten, and is taken less often: at most this share of the time.
+const SHARE: u32 = 100;
+
 /// The picture that is shown.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(Arc<Mutex<Vec<Picture>>>);
+pub(crate) struct Samples(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    pictures: Vec<Picture>,
+    /// When the next one may be taken.
+    due: Option<Instant>,
+}
 
 /// Shows it.
 #[derive(Debug)]
 pub(crate) struct Gauges(pub(crate) Samples);
 
 impl Samples {
-    /// Takes a new picture.
+    /// Takes a new picture, unless the last one is too new for what it cost.
     pub(crate) fn take(&self, slos: &Slos) {
+        let began = Instant::now();
+        if self.shown().due.is_some_and(|due| began < due) {
+            return;
+        }
         let pictures = slos.pictures();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pictures;
+        let due = Some(Instant::now() + began.elapsed() * SHARE);
+        *self.shown() = Shown { pictures, due };
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let pictures = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for picture in &*pictures {
+        for picture in &self.0.shown().pictures {
             let kind = match picture.values {
                 Values::Gauges(_) => MetricType::Gauge,
                 Values::Counters(_) => MetricType::Counter,

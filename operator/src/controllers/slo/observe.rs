@@ -77,12 +77,18 @@ struct Kept {
 pub(crate) struct Slos {
     pub(super) known: BTreeMap<Name, Known>,
     pub(super) by_sli: BTreeMap<SliId, Name>,
+    /// SLOs by their target.
+    pub(super) by_target: BTreeMap<Name, Vec<Name>>,
     pub(super) reports: CumulativeReports,
     /// Workers, by their last report.
     pub(super) heard: BTreeMap<WorkerId, Millis>,
     /// Rows of indicators that no SLO has.
     pub(super) unknown_rows: u64,
     pub(super) reports_dirty: bool,
+    /// Whose turn it was last.
+    pub(super) judged_last: Option<Name>,
+    /// Nodes have to report more or less often than before.
+    pub(super) slis_changed: bool,
 }
 
 impl Slos {
@@ -110,7 +116,31 @@ impl Slos {
             self.by_sli.insert(known.sli.clone(), name.clone());
             self.known.insert(name.clone(), known);
         }
+        self.index_targets();
         fresh
+    }
+
+    fn index_targets(&mut self) {
+        self.by_target.clear();
+        for (name, known) in &self.known {
+            if let Some((_, valid)) = &known.good {
+                self.by_target
+                    .entry(valid.target.clone())
+                    .or_default()
+                    .push(name.clone());
+            }
+        }
+    }
+
+    /// SLOs of a target.
+    pub(super) fn of_target(&self, target: &Name) -> impl Iterator<Item = (&Name, &Known)> {
+        let names = self.by_target.get(target).into_iter().flatten();
+        names.filter_map(|name| Some((name, self.known.get(name)?)))
+    }
+
+    /// Whether nodes have to report more or less often than when this was asked last.
+    pub(crate) fn take_slis_changed(&mut self) -> bool {
+        std::mem::take(&mut self.slis_changed)
     }
 
     fn forget_gone(&mut self, world: &World) {
@@ -178,9 +208,9 @@ impl Slos {
 
     /// Who may act on a target: of the SLOs that want to, the oldest.
     pub(super) fn lock(&self, name: &Name, target: &Name) -> Lock {
-        let rivals = self.known.iter().filter(|(_, known)| {
-            known.mode() == Some(Mode::Enforce) && known.good.as_ref().is_some_and(|(_, valid)| valid.target == *target)
-        });
+        let rivals = self
+            .of_target(target)
+            .filter(|(_, known)| known.mode() == Some(Mode::Enforce));
         let rivals: Vec<(Millis, String)> = rivals.map(|(name, known)| (known.created, name.to_string())).collect();
         let holder = lock_holder(rivals.iter().map(|(created, name)| (*created, name.as_str())));
         match holder {

@@ -268,10 +268,11 @@ impl Known {
             // How much is covered changes all the time; since when it grows does not.
             ConditionType::BudgetHistory
                 if found.status == Holds::False
-                    && let Some((since, valid)) =
-                        self.history.since().zip(self.good.as_ref().map(|(_, valid)| valid)) =>
+                    && let Some((_, valid)) = &self.good
+                    && let window = valid.spec.window()
+                    && let Some(since) = self.history.known_since(window) =>
             {
-                let (since, window) = (timestamp(since), written(valid.spec.window()));
+                let since = timestamp(since);
                 return no(
                     found.reason,
                     format!("history begins at {since:.0}, the window is {window}"),

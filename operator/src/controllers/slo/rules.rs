@@ -105,6 +105,7 @@ impl Known {
             workload,
             container,
             bad,
+            slower_than,
             routes,
             report_interval: _,
         } = &sli;
@@ -114,7 +115,7 @@ impl Known {
             workload,
             container,
             routes,
-            measure: Measure::Bad(bad),
+            measure: slower_than.map_or(Measure::Bad(bad), Measure::SlowerThan),
         };
         let (wanted, remark) = wanted(valid, &subject, &self.uid);
         let is_wanted = |there: &WrittenRules| wanted.as_ref().is_some_and(|wanted| wanted.is(there));
@@ -154,7 +155,7 @@ fn wanted(valid: &Valid, subject: &Subject<'_>, uid: &str) -> (Option<Wanted>, S
     };
     let promise = Promise {
         objective: valid.spec.objective(),
-        window: valid.spec.window(),
+        window: valid.spec.window().nominal(),
         tiers: &valid.spec.alerts().tiers,
     };
     let Some(rendered) = render(subject, &promise) else {

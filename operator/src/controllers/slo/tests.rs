@@ -5,3 +5,4 @@ mod reading;
 mod rollouts;
 mod rules;
 mod shop;
+mod turns;

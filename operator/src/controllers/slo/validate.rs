@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shoalwatch_core::burn::{Objective, Severity, TierSpec};
-use shoalwatch_core::policy::SliSpec;
+use shoalwatch_core::calendar::{Calendar, Unit, Zone};
+use shoalwatch_core::policy::{HttpStatus, SliSpec};
 use shoalwatch_core::spec::{self, Mode, PromoteAfter, RollbackRule};
 use shoalwatch_core::{SliId, burn};
 use shoalwatch_crds::SloSpec;
-use shoalwatch_crds::slo::{self, AlertTier, HttpIndicator, Rollback, RollbackMode, default_alerts};
+use shoalwatch_crds::slo::{
+    self, AlertTier, HttpIndicator, Indicator, LatencyIndicator, Rollback, RollbackMode, default_alerts,
+};
 use shoalwatch_crds::values::DurationString;
 
 use super::rules;
@@ -32,7 +35,14 @@ pub(super) struct Valid {
     pub(super) indicator: Option<String>,
     /// The object that Prometheus' rules are written to.
     pub(super) rules: Option<(slo::RulesKind, slo::RulesObject)>,
-    bad: BTreeSet<shoalwatch_core::policy::HttpStatus>,
+    measured: Measured,
+}
+
+/// What nodes measure.
+#[derive(Clone, Debug, PartialEq)]
+struct Measured {
+    bad: BTreeSet<HttpStatus>,
+    slower_than: Option<Duration>,
     routes: BTreeSet<String>,
     container: String,
 }
@@ -40,13 +50,20 @@ pub(super) struct Valid {
 impl Valid {
     /// What nodes measure for it.
     pub(super) fn sli(&self, id: &SliId, report_interval: Duration) -> SliSpec {
+        let Measured {
+            bad,
+            slower_than,
+            routes,
+            container,
+        } = self.measured.clone();
         SliSpec {
             id: id.clone(),
             namespace: self.target.namespace.clone(),
             workload: self.target.name.clone(),
-            container: self.container.clone(),
-            bad: self.bad.clone(),
-            routes: self.routes.clone(),
+            container,
+            bad,
+            slower_than,
+            routes,
             report_interval,
         }
     }
@@ -54,11 +71,8 @@ impl Valid {
 
 /// The SLO as it can be measured and judged.
 pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
-    let http = spec.indicator.http.as_ref().ok_or_else(|| Invalid::Union {
-        path: "spec.indicator".to_owned(),
-        wanted: "name exactly one indicator: http, which may be {}",
-    })?;
-    let window = span("spec.window.rolling", &spec.window.rolling)?;
+    let measured = measured(&spec.indicator)?;
+    let window = window(&spec.window)?;
     let tiers = tiers(&spec.alerts)?;
     let judged = spec::SloSpec::new(
         name.to_string(),
@@ -67,7 +81,6 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
         tiers.as_deref(),
         rule(&spec.rollback)?,
     )?;
-    at_most("spec.indicator.http.routes", http.routes.len(), MAX_ROUTES)?;
     Ok(Valid {
         spec: judged,
         target: Name {
@@ -76,10 +89,78 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
         },
         indicator: spec.indicator.summary(),
         rules: rules::object(spec.rules.as_ref()),
-        bad: bad(http)?,
-        routes: http.routes.iter().cloned().collect(),
-        container: http.container.clone().unwrap_or_default(),
+        measured,
     })
+}
+
+fn measured(indicator: &Indicator) -> Result<Measured, Invalid> {
+    match (&indicator.http, &indicator.latency) {
+        (Some(http), None) => Ok(Measured {
+            bad: bad(http)?,
+            slower_than: None,
+            routes: routes("spec.indicator.http.routes", &http.routes)?,
+            container: http.container.clone().unwrap_or_default(),
+        }),
+        (None, Some(latency)) => Ok(Measured {
+            bad: BTreeSet::new(),
+            slower_than: Some(threshold(latency)?),
+            routes: routes("spec.indicator.latency.routes", &latency.routes)?,
+            container: latency.container.clone().unwrap_or_default(),
+        }),
+        _ => Err(Invalid::Union {
+            path: "spec.indicator".to_owned(),
+            wanted: "name exactly one indicator: http, which may be {}, or latency",
+        }),
+    }
+}
+
+fn routes(path: &'static str, written: &[String]) -> Result<BTreeSet<String>, Invalid> {
+    at_most(path, written.len(), MAX_ROUTES)?;
+    Ok(written.iter().cloned().collect())
+}
+
+fn threshold(latency: &LatencyIndicator) -> Result<Duration, Invalid> {
+    const PATH: &str = "spec.indicator.latency.threshold";
+    let threshold = read(PATH, &latency.threshold)?;
+    if LatencyIndicator::THRESHOLDS.contains(&threshold) {
+        return Ok(threshold.as_duration());
+    }
+    let bounds = LatencyIndicator::THRESHOLDS.map(|bound| bound.to_string());
+    Err(Invalid::Value {
+        path: PATH.to_owned(),
+        problem: format!("{threshold} is between two bounds: write one of {}", bounds.join(", ")),
+    })
+}
+
+fn window(window: &slo::Window) -> Result<spec::Window, Invalid> {
+    match (&window.rolling, &window.calendar) {
+        (Some(rolling), None) => Ok(span("spec.window.rolling", rolling)?.into()),
+        (None, Some(written)) => {
+            let zone = Zone::named(&written.time_zone).ok_or_else(|| Invalid::Value {
+                path: "spec.window.calendar.timeZone".to_owned(),
+                problem: format!(
+                    "{:?} is no time zone of the IANA database: write one such as Europe/Berlin",
+                    written.time_zone
+                ),
+            })?;
+            let unit = unit(written.unit);
+            Ok(spec::Window::Calendar(Calendar { unit, zone }))
+        }
+        _ => Err(Invalid::Union {
+            path: "spec.window".to_owned(),
+            wanted: "name exactly one window: rolling or calendar",
+        }),
+    }
+}
+
+fn unit(unit: slo::CalendarUnit) -> Unit {
+    match unit {
+        slo::CalendarUnit::Day => Unit::Day,
+        slo::CalendarUnit::Week => Unit::Week,
+        slo::CalendarUnit::Month => Unit::Month,
+        slo::CalendarUnit::Quarter => Unit::Quarter,
+        slo::CalendarUnit::Year => Unit::Year,
+    }
 }
 
 fn objective(spec: &SloSpec) -> Result<Objective, Invalid> {
@@ -148,7 +229,7 @@ fn also_on(failure: slo::AlsoOn) -> spec::AlsoOn {
     }
 }
 
-fn bad(http: &HttpIndicator) -> Result<BTreeSet<shoalwatch_core::policy::HttpStatus>, Invalid> {
+fn bad(http: &HttpIndicator) -> Result<BTreeSet<HttpStatus>, Invalid> {
     at_most("spec.indicator.http.bad", http.bad.len(), MAX_STATUSES)?;
     if http.bad.is_empty() {
         return Err(Invalid::Value {

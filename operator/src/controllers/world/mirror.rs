@@ -95,14 +95,34 @@ pub(crate) struct Guarded<K> {
     pub(crate) object: Result<Box<K>, String>,
 }
 
+impl<K: Resource> Mirror<Guarded<K>> {
+    /// Whether an event tells of another spec: most tell of statuses that were written here.
+    pub(super) fn is_news(&self, event: &Event<DeserializeGuard<K>>) -> bool {
+        let Event::Apply(guard) = event else {
+            return matches!(event, Event::InitDone | Event::Delete(_));
+        };
+        let same = |known: &Guarded<K>| {
+            Some(known.uid.as_str()) == guard.meta().uid.as_deref()
+                && Some(known.generation) == guard.meta().generation
+                && known.object.is_ok() == guard.0.is_ok()
+        };
+        !self.get(&Name::of(guard)).is_some_and(same)
+    }
+}
+
 impl<K: Resource> Guarded<K> {
     pub(super) fn new(guard: DeserializeGuard<K>) -> Self {
         let created = guard.creation_timestamp();
+        let lean = |mut object: K| {
+            // Nobody asks who wrote what, and it is often longer than the rest.
+            object.meta_mut().managed_fields = None;
+            Box::new(object)
+        };
         Self {
             uid: guard.uid().unwrap_or_default(),
             generation: guard.meta().generation.unwrap_or_default(),
             created: Millis(created.map_or(0, |time| time.0.as_millisecond())),
-            object: guard.0.map(Box::new).map_err(|invalid| invalid.error),
+            object: guard.0.map(lean).map_err(|invalid| invalid.error),
         }
     }
 }

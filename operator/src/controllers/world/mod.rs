@@ -64,6 +64,33 @@ pub(crate) enum Change {
     Forbidden(&'static str, bool),
 }
 
+impl Change {
+    /// The Deployment that a watch told something new of.
+    pub(crate) fn target(&self) -> Option<Name> {
+        match self {
+            Self::Deployment(event) => match &**event {
+                Event::Apply(object) => Some(Name::of(object)),
+                _ => None,
+            },
+            Self::ReplicaSet(event) => match &**event {
+                Event::Apply(object) => owner(object),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// The Deployment of a `ReplicaSet`.
+fn owner(set: &DynamicObject) -> Option<Name> {
+    let mut owners = set.owner_references().iter();
+    let owner = owners.find(|owner| owner.controller == Some(true) && owner.kind == "Deployment")?;
+    Some(Name {
+        namespace: set.namespace().unwrap_or_default(),
+        name: owner.name.clone(),
+    })
+}
+
 /// Everything the controllers see.
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -82,6 +109,15 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Whether a policy or an SLO says something else than before, or is not there any more.
+    pub(crate) fn is_news(&self, change: &Change) -> bool {
+        match change {
+            Change::Policy(event) => self.policies.is_news(event),
+            Change::Slo(event) => self.slos.is_news(event),
+            _ => false,
+        }
+    }
+
     /// Takes in what a watch told.
     pub(crate) fn apply(&mut self, change: Change, now: Millis) {
         match change {

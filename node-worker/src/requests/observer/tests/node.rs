@@ -76,6 +76,7 @@ impl Node {
             taught: Taught::default(),
             rows: RowTable::default(),
             duties_changed: false,
+            refused_until_ns: 0,
             counted_unix_ns: 0,
             kernel_counts: Stats::default(),
         };

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use shoalwatch_pipeline::{loss::Loss, sampler::Limit};
+
 use super::{EVERYTHING, cart, node::Node};
-use crate::loader::{Counter, ROUTES_FULL, RouteKey, sampling};
+use crate::{
+    counters::Count,
+    loader::{Counter, ROUTES_FULL, RouteKey, Stat, Stats, sampling},
+};
 
 const WITH_SLI: &str = "{policies: [{id: shop/all, namespace: shop, probability: 1}], \
                         slis: [{id: s, namespace: shop, workload: checkout, bad: [5xx]}]}";
@@ -71,6 +76,41 @@ fn the_kernel_decides_by_the_configuration_in_force() {
 }
 
 #[test]
+fn the_kernel_keeps_a_limit_in_one_place_for_as_long_as_its_policy_is_in_force() {
+    const OTHER: &str = "{id: web/all, namespace: web, probability: 1, limit: {tracesPerSecond: 7, burst: 7}}";
+    let all = |limit: &str| format!("{{id: shop/all, namespace: shop, probability: 1{limit}}}");
+    let limited = all(", limit: {tracesPerSecond: 5, burst: 9}");
+    let (mut node, tgid) = observed(&format!("{{policies: [{limited}]}}"));
+    node.get(tgid, 200);
+    let limits = |node: &Node| node.kernel.lock().limits.values().copied().collect::<Vec<_>>();
+    let limit = Limit {
+        per_second: 5,
+        burst: 9,
+    };
+    for policies in [limited.clone(), format!("{OTHER}, {limited}")] {
+        node.configure(&format!("{{policies: [{policies}]}}"));
+        let limits = limits(&node);
+        assert!(
+            !limits.is_empty() && limits.iter().all(|known| *known == (1, limit)),
+            "{limits:?}"
+        );
+    }
+    node.configure(&format!("{{policies: [{}]}}", all("")));
+    assert_eq!(limits(&node), []);
+}
+
+#[test]
+fn what_the_kernel_dropped_by_a_limit_counts_as_if_user_space_had() {
+    let (mut node, _) = observed(EVERYTHING);
+    for dropped in [3, 8] {
+        node.kernel.lock().stats = Stats::default().with(Stat::DroppedLimit, dropped);
+        node.numbers();
+    }
+    assert_eq!(node.observer.counters.get(Count::SpanRateLimited), 8);
+    assert_eq!(node.lost(Loss::RateLimited), 8);
+}
+
+#[test]
 fn a_dry_run_is_left_to_user_space() {
     let (mut node, tgid) = observed("{policies: [{id: shop/try, namespace: shop, probability: 1, dryRun: true}]}");
     node.get(tgid, 200);
@@ -95,4 +135,25 @@ fn a_service_with_all_routes_that_it_may_have_is_counted_among_all_others() {
     counted(&node, others, 200, 5);
     let all: u64 = node.counts().values().sum();
     assert_eq!(all, requests as u64 + 5);
+}
+
+#[test]
+fn a_kernel_that_refuses_policies_is_asked_again_once_a_second() {
+    let (mut node, _) = observed(EVERYTHING);
+    node.kernel.lock().refuses = true;
+    node.configure(WITH_SLI);
+    let turns = node.kernel.lock().turns;
+    let refused_at = node.now;
+    for milliseconds in [0, 10, 999] {
+        node.now.monotonic_ns = refused_at.monotonic_ns + milliseconds * 1_000_000;
+        node.observer.follow_duties(node.now);
+    }
+    assert_eq!(node.kernel.lock().turns, turns);
+    node.kernel.lock().refuses = false;
+    node.now.monotonic_ns = refused_at.monotonic_ns + 1_000_000_000;
+    for _ in 0..2 {
+        node.observer.follow_duties(node.now);
+    }
+    assert_eq!(node.kernel.lock().turns, turns + 1);
+    assert_eq!(node.count(Count::TeachFailed), 1);
 }

@@ -105,6 +105,65 @@ fn targets_that_may_not_be_watched_are_named_so() {
 }
 
 #[test]
+fn a_threshold_is_one_that_nodes_count_by() {
+    use shoalwatch_crds::slo::LatencyIndicator;
+    let bounds = shoalwatch_ebpf_common::BOUNDS_NS.map(std::time::Duration::from_nanos);
+    assert_eq!(LatencyIndicator::THRESHOLDS.map(std::time::Duration::from), bounds);
+
+    let mut shop = Shop::empty();
+    shop.write_slo("checkout", 1, json!({"indicator": {"latency": {"threshold": "200ms"}}}));
+    let (_, reason, message) = shop.condition("checkout", "Accepted");
+    assert_eq!(reason, "InvalidValue");
+    assert!(
+        message.starts_with("spec.indicator.latency.threshold: 200ms ") && message.contains("250ms"),
+        "{message}"
+    );
+
+    shop.write_slo(
+        "checkout",
+        2,
+        json!({"indicator": {"latency": {"threshold": "250ms", "routes": ["/pay"]}}}),
+    );
+    let slis = shop.slos.slis();
+    let [sli] = slis.as_slice() else {
+        unreachable!("{slis:?}")
+    };
+    assert_eq!((sli.slower_than, sli.bad.len()), (Some(bounds[6]), 0));
+    assert_eq!(sli.routes, ["/pay".to_owned()].into());
+}
+
+#[test]
+fn a_release_that_became_slow_is_undone_as_one_that_fails() {
+    let mut shop = Shop::open(json!({"objective": "99", "indicator": {"latency": {"threshold": "250ms"}}}));
+    shop.traffic(10, &[("shop:1", 50, 0)]);
+    shop.deploy("shop:2");
+    shop.ready("shop:2", 2);
+    shop.traffic(20, &[("shop:1", 25, 0), ("shop:2", 20, 10)]);
+    assert_eq!(shop.patches.len(), 1);
+    shop.plan();
+    let status = &shop.slos.known[&name("checkout")].status;
+    assert_eq!(status.indicator.as_deref(), Some("latency 250ms"));
+}
+
+#[test]
+fn a_budget_of_a_calendar_month_is_named_by_it() {
+    let window = json!({"calendar": {"unit": "Month", "timeZone": "Europe/Berlin"}});
+    let mut shop = Shop::open(json!({"window": window}));
+    shop.traffic(10, &[("shop:1", 50, 0)]);
+    let (status, reason, message) = shop.condition("checkout", "BudgetHistory");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Growing"));
+    assert!(
+        message.ends_with("the window is the month in Europe/Berlin"),
+        "{message}"
+    );
+    let status = &shop.slos.known[&name("checkout")].status;
+    assert_eq!(
+        status.budget.as_ref().map(|budget| budget.remaining.as_str()),
+        Some("100%")
+    );
+}
+
+#[test]
 fn a_spec_that_makes_no_sense_is_refused_with_the_field_and_the_last_good_one_stays() {
     let mut shop = Shop::open(json!({}));
     let before = shop.slos.slis();
@@ -168,6 +227,12 @@ fn what_the_schema_cannot_refuse_is_refused_here() {
             json!({"window": {"rolling": "5m"}}),
             "InvalidWindow",
             "spec.window.rolling",
+        ),
+        (json!({"window": {}}), "InvalidUnion", "spec.window"),
+        (
+            json!({"window": {"calendar": {"unit": "Month", "timeZone": "Mars/Olympus"}}}),
+            "InvalidValue",
+            "spec.window.calendar.timeZone",
         ),
         (
             json!({"rollback": {"windows": {"short": "2m", "long": "1m"}}}),
