@@ -34,3 +34,6 @@ pub const CONDITION_BUDGET_HISTORY: &str = "BudgetHistory";
 
 /// Type of the condition that says whether a bad release could be undone now (`SLO`).
 pub const CONDITION_ROLLBACK_READY: &str = "RollbackReady";
+
+/// Type of the condition that says whether the rules for Prometheus are written (`SLO`).
+pub const CONDITION_RULES_RENDERED: &str = "RulesRendered";

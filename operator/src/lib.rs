@@ -22,6 +22,7 @@ pub mod logging;
 pub mod metrics;
 pub mod retry;
 pub mod rollback;
+mod rules;
 pub mod runtime;
 pub mod status;
 pub mod supervise;

@@ -3,6 +3,7 @@
 mod alerts;
 mod indicator;
 mod rollback;
+mod rules;
 mod status;
 mod window;
 
@@ -16,6 +17,7 @@ use crate::values::ObjectiveString;
 pub use alerts::{AlertTier, Severity, default_alerts};
 pub use indicator::{HttpIndicator, Indicator, LatencyIndicator};
 pub use rollback::{AlsoOn, PromoteAfter, Rollback, RollbackMode, RollbackWindows};
+pub use rules::{Rules, RulesKind, RulesObject, WrittenRules};
 pub use status::{
     Budget, Burn, Coverage, DryRunOutcome, DryRunRelease, DryRunReport, FiringAlert, Phase, Revision, RevisionRole,
     RollbackState, RollbackStatus, SloStatus, TimelineEntry, TimelineStep,
@@ -75,6 +77,11 @@ pub struct SloSpec {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub alerts: Vec<AlertTier>,
+
+    /// Where the alerts are also written as rules for Prometheus. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Rules")]
+    pub rules: Option<Rules>,
 
     /// Whether and when a bad release is undone. Default: never (mode "Off").
     #[serde(default)]

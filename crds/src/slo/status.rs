@@ -3,7 +3,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Severity;
+use super::{Severity, WrittenRules};
 use crate::{schema, text};
 
 /// What an `SLO` found and did.
@@ -11,7 +11,7 @@ use crate::{schema, text};
 #[serde(rename_all = "camelCase")]
 pub struct SloStatus {
     /// `Accepted`: the spec makes sense. `Evaluated`: there is something to judge. `BudgetHistory`: the history covers the
-    /// window. `RollbackReady`: a bad release could be undone now.
+    /// window. `RollbackReady`: a bad release could be undone now. `RulesRendered`: the rules for Prometheus are written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -53,6 +53,11 @@ pub struct SloStatus {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub alerts: Vec<FiringAlert>,
+
+    /// The object with the rules for Prometheus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "WrittenRules")]
+    pub rules: Option<WrittenRules>,
 
     /// Releases of the target that are known. At most 4.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -48,7 +48,10 @@ var rights = map[string]map[string]string{
 }
 
 // What values may add.
-var undoing = "rollback/deployment.rs"
+var (
+	undoing = "rollback/deployment.rs"
+	ruling  = "rules.rs"
+)
 
 func TestEachServiceAccountMayDoWhatTheCodeDoesAndNoMore(t *testing.T) {
 	for name, values := range variants(t) {
@@ -56,6 +59,11 @@ func TestEachServiceAccountMayDoWhatTheCodeDoesAndNoMore(t *testing.T) {
 		if name == "enforce" {
 			wanted[operator]["shop: patch apps/deployments"] = undoing
 			wanted[operator]["payments: patch apps/deployments"] = undoing
+		}
+		if name == "rules" {
+			wanted[operator]["shop: get create patch delete monitoring.coreos.com/prometheusrules"] = ruling
+			wanted[operator]["payments: get create patch delete monitoring.coreos.com/prometheusrules"] = ruling
+			wanted[operator]["shop: get create patch delete /configmaps"] = ruling
 		}
 		given := granted(t, parse(t, manifests(render(t, values))))
 		for account, rights := range wanted {

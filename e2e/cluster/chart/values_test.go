@@ -103,6 +103,8 @@ func TestAValueOutOfBoundsIsRefusedByName(t *testing.T) {
 		{"{rollback: {namespaces: [shop, shop]}}", "/rollback/namespaces"},
 		{"{rollback: {namespaces: [\"*\"]}}", "/rollback/namespaces/0"},
 		{"{rollback: {namespaces: [\"a, namespace: kube-system\"]}}", "/rollback/namespaces/0"},
+		{"{rules: {prometheusRuleNamespaces: [\"*\"]}}", "/rules/prometheusRuleNamespaces/0"},
+		{"{rules: {configMapNamespaces: shop}}", "/rules/configMapNamespaces"},
 		{"{nodeWorker: {legacyKernels: \"yes\"}}", "/nodeWorker/legacyKernels"},
 		{"{nodeWorker: {stateDir: /}}", "/nodeWorker/stateDir"},
 		{"{nodeWorker: {stateDir: /var/../etc}}", "/nodeWorker/stateDir"},

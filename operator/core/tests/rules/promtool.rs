@@ -10,7 +10,7 @@ use shoalwatch_core::burn::Tier;
 use shoalwatch_core::rules::{ALERT, Rule};
 use shoalwatch_core::time::written;
 
-use crate::slos::Slo;
+use super::slos::Slo;
 
 /// Scrapes within the long window; so many pass before a failure.
 const SCRAPES: u32 = 120;
@@ -22,7 +22,7 @@ const GOES_ON: u32 = 20;
 /// Increases of a counter: so much at each of so many scrapes.
 type Course = Vec<(f64, u32)>;
 
-pub(crate) fn tests(slo: &Slo, tier: &Tier) -> Value {
+pub(super) fn tests(slo: &Slo, tier: &Tier) -> Value {
     let every = tier.long / SCRAPES;
     let wanted = [1.0, 1.5 * tier.threshold];
     let ratios = wanted.iter().filter(|ratio| **ratio > tier.threshold && **ratio <= 1.0);
@@ -101,7 +101,7 @@ fn below(slo: &Slo, tier: &Tier) -> Vec<Value> {
 /// The series stay, and nothing is counted any more; long after, the windows are empty.
 fn traffic_ends(slo: &Slo) -> Vec<Value> {
     let parts = [(REQUESTS, 1), (0.0, 2 * SCRAPES)];
-    vec![
+    [
         series(slo, &slo.workload, true, &parts),
         series(slo, &slo.workload, false, &[(0.0, 2 * SCRAPES + 1)]),
     ]

@@ -10,18 +10,18 @@ use shoalwatch_core::rules::{Measure, Promise, Rendered, Subject, render};
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-pub(crate) struct Slo {
-    pub(crate) name: &'static str,
-    pub(crate) workload: String,
-    pub(crate) container: &'static str,
-    pub(crate) routes: BTreeSet<String>,
-    pub(crate) bad: BTreeSet<HttpStatus>,
-    pub(crate) slower_than: Option<Duration>,
-    pub(crate) objective: Objective,
-    pub(crate) window: Duration,
-    pub(crate) alerts: Alerts,
+pub(super) struct Slo {
+    pub(super) name: &'static str,
+    pub(super) workload: String,
+    pub(super) container: &'static str,
+    pub(super) routes: BTreeSet<String>,
+    pub(super) bad: BTreeSet<HttpStatus>,
+    pub(super) slower_than: Option<Duration>,
+    pub(super) objective: Objective,
+    pub(super) window: Duration,
+    pub(super) alerts: Alerts,
     /// Tiers that are proved; `promtool` takes seconds for each.
-    pub(crate) proved: &'static [&'static str],
+    pub(super) proved: &'static [&'static str],
 }
 
 impl Slo {
@@ -41,7 +41,7 @@ impl Slo {
         }
     }
 
-    pub(crate) fn subject(&self) -> Subject<'_> {
+    pub(super) fn subject(&self) -> Subject<'_> {
         Subject {
             namespace: "shop",
             slo: self.name,
@@ -52,7 +52,7 @@ impl Slo {
         }
     }
 
-    pub(crate) fn promise(&self) -> Promise<'_> {
+    pub(super) fn promise(&self) -> Promise<'_> {
         Promise {
             objective: self.objective,
             window: self.window,
@@ -60,13 +60,13 @@ impl Slo {
         }
     }
 
-    pub(crate) fn rendered(&self) -> Rendered {
+    pub(super) fn rendered(&self) -> Rendered {
         render(&self.subject(), &self.promise()).unwrap()
     }
 }
 
 /// The defaults; other windows and objectives; routes, a container and single codes; latency; a tier of one's own.
-pub(crate) fn slos() -> Vec<Slo> {
+pub(super) fn slos() -> Vec<Slo> {
     let mut search = Slo::new("search", "95", 7 * DAY, &["429", "5xx"]);
     search.container = "app";
     search.routes = ["/find".to_owned(), "/v1.0/items/{id}".to_owned()].into();

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use super::Desk;
 use crate::controllers::Error;
-use crate::controllers::slo::Todo;
 use crate::controllers::slo::execute::{self, Outcome};
+use crate::controllers::slo::{RulesLabels, RulesOrder, Todo};
 use crate::controllers::world::Name;
+use crate::rules::Refusal;
 
 /// How often pods that do not get ready are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -54,6 +55,21 @@ impl Desk {
             self.tasks
                 .spawn(execute::compare(self.hands.client.clone(), comparison));
         }
+    }
+
+    /// Writes rules for Prometheus that are due.
+    pub(super) fn write_rules(&mut self) {
+        for order in self.slos.due_rules(self.now()) {
+            self.tasks.spawn(execute::write_rules(self.hands.clone(), order));
+        }
+    }
+
+    fn rules_ended(&mut self, order: &RulesOrder, outcome: &Result<(), Refusal>) {
+        let outcome_label = outcome.as_ref().map_or_else(Refusal::reason, |()| "Written");
+        let labels = RulesLabels { outcome: outcome_label };
+        self.metrics.rules.get_or_create(&labels).inc();
+        self.slos.rules_ended(order, outcome, self.now());
+        self.show(std::slice::from_ref(&order.slo));
     }
 
     /// Finishes what an act left undone, this process's or an earlier one's.
@@ -138,6 +154,7 @@ impl Desk {
                 self.slos.compared(&comparison, lines);
                 self.show(&[comparison.slo]);
             }
+            Outcome::Rules { order, outcome } => self.rules_ended(&order, &outcome),
             Outcome::GaveBack { target, failed } => self.gave_back(target, failed),
             Outcome::Saved { acknowledge, failed } => self.keeper.ended(&mut self.slos, acknowledge, failed),
         }

@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 use super::Desk;
 use crate::controllers::keeper::Saves;
 use crate::controllers::slo::execute::Rollbacks;
-use crate::controllers::slo::{Gauges, Samples};
+use crate::controllers::slo::{Gauges, RulesWrites, Samples};
 use crate::controllers::world::watches::Failures;
 
 /// Families of the controllers.
@@ -18,6 +18,7 @@ pub(in crate::controllers) struct Metrics {
     pub(super) rollbacks: Rollbacks,
     pub(super) refused: Family<Refused, Counter>,
     pub(super) saves: Saves,
+    pub(super) rules: RulesWrites,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +49,11 @@ impl Metrics {
             "history_saves",
             "Snapshots written to the history file",
             metrics.saves.clone(),
+        );
+        registry.register(
+            "rules_writes",
+            "Objects with rules for Prometheus that were written or removed, by what became of it",
+            metrics.rules.clone(),
         );
         registry.register_collector(Box::new(Gauges(metrics.samples.clone())));
         metrics

@@ -312,6 +312,7 @@ impl Desk {
         self.show_policies();
         self.give_back_what_is_owed();
         self.follow_up();
+        self.write_rules();
         self.metrics.samples.take(&self.slos);
     }
 

@@ -155,7 +155,10 @@ impl Slos {
 
     /// Nothing is under way any more: the Lease is lost, and with it every task.
     pub(crate) fn stand_down(&mut self) {
-        self.known.values_mut().for_each(|known| known.busy = None);
+        for known in self.known.values_mut() {
+            known.busy = None;
+            known.rules.stand_down();
+        }
     }
 }
 

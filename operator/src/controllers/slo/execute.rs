@@ -19,11 +19,13 @@ use tracing::{error, info, warn};
 
 use super::evaluate::Todo;
 use super::follow_up::Comparison;
+use super::rules::Order as RulesOrder;
 use crate::controllers::world::Name;
 use crate::events::{Events, Notice};
 use crate::history::StoreError;
 use crate::lease::Leadership;
 use crate::rollback::{access, deployment, pods};
+use crate::rules::{Pen, Refusal};
 
 /// What a task brings back.
 #[derive(Debug)]
@@ -52,6 +54,11 @@ pub(crate) enum Outcome {
     Compared {
         comparison: Box<Comparison>,
         lines: Option<String>,
+    },
+    /// Rules for Prometheus were written or removed, or not.
+    Rules {
+        order: Box<RulesOrder>,
+        outcome: Result<(), Refusal>,
     },
     /// Fields of a target were given back to their managers.
     GaveBack {
@@ -310,6 +317,26 @@ pub(crate) async fn compare(client: Client, comparison: Comparison) -> Outcome {
         comparison: Box::new(comparison),
         lines: lines.ok().flatten(),
     }
+}
+
+/// Writes the rules that an SLO asks for, and removes those that it does not.
+pub(crate) async fn write_rules(hands: Hands, order: RulesOrder) -> Outcome {
+    let pen = Pen {
+        client: &hands.client,
+        home: &hands.home,
+    };
+    let done = async {
+        if let Some(obsolete) = &order.obsolete {
+            pen.remove(obsolete, &order.slo.namespace, &order.uid).await?;
+        }
+        match &order.wanted {
+            Some(wanted) => pen.write(wanted).await,
+            None => Ok(()),
+        }
+    };
+    let outcome = done.await;
+    let order = Box::new(order);
+    Outcome::Rules { order, outcome }
 }
 
 fn target_of(name: &Name) -> deployment::Target {

@@ -14,12 +14,14 @@ mod metrics;
 mod observe;
 mod plan;
 mod remember;
+mod rules;
 mod text;
 mod validate;
 
 pub(super) use evaluate::{Surroundings, Todo};
 pub(super) use metrics::{Gauges, Samples};
 pub(super) use observe::Slos;
+pub(super) use rules::{Labels as RulesLabels, Order as RulesOrder, Writes as RulesWrites};
 
 #[cfg(test)]
 mod tests;

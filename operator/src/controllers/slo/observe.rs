@@ -17,6 +17,7 @@ use shoalwatch_crds::{Slo, SloSpec, SloStatus};
 use tracing::{info, warn};
 
 use super::follow_up::Remedy;
+use super::rules::Book;
 use super::validate::{Valid, validate};
 use crate::controllers::invalid::Invalid;
 use crate::controllers::world::{Guarded, Name, World};
@@ -47,6 +48,8 @@ pub(super) struct Known {
     pub(super) target: Option<TargetSnapshot>,
     /// What to change in Git so that a release stays undone.
     pub(super) remedy: Option<Remedy>,
+    /// Its rules for Prometheus.
+    pub(super) rules: Book,
     /// Alerts that fire, and since when.
     pub(super) firing: BTreeMap<String, Millis>,
     pub(super) report_interval: Duration,
@@ -296,6 +299,7 @@ impl Known {
             evaluation: None,
             target: None,
             remedy: None,
+            rules: Book::remembering(status.as_ref().and_then(|status| status.rules.clone())),
             firing: alerts.map(|alert| (alert.name.clone(), since(alert))).collect(),
             report_interval,
             busy: None,

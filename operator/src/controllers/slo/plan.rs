@@ -105,6 +105,13 @@ impl Known {
         let mut status = self.status.clone();
         let at = time(now);
         let mut findings = vec![self.accepted()];
+        if self.minds_rules() {
+            findings.extend(self.rules_rendered());
+        } else {
+            status
+                .conditions
+                .retain(|condition| condition.type_ != names::CONDITION_RULES_RENDERED);
+        }
         if let (Some((_, valid)), Some(evaluation)) = (&self.good, &self.evaluation) {
             self.show(&mut status, valid, evaluation);
             let complete =
@@ -122,6 +129,7 @@ impl Known {
         for finding in findings {
             conditions::set(&mut status.conditions, &finding, Some(self.generation), &at);
         }
+        status.rules.clone_from(&self.rules.written);
         status.observed_generation = Some(self.generation);
         status
     }

@@ -3,5 +3,6 @@ mod conditions;
 mod memory;
 mod reading;
 mod rollouts;
+mod rules;
 mod shop;
 mod turns;

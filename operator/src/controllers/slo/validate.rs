@@ -14,6 +14,7 @@ use shoalwatch_crds::slo::{
 };
 use shoalwatch_crds::values::DurationString;
 
+use super::rules;
 use crate::controllers::invalid::{Invalid, at_most, read};
 use crate::controllers::sampling_policy::http_status;
 use crate::controllers::world::Name;
@@ -32,6 +33,8 @@ pub(super) struct Valid {
     pub(super) target: Name,
     /// The indicator in short.
     pub(super) indicator: Option<String>,
+    /// The object that Prometheus' rules are written to.
+    pub(super) rules: Option<(slo::RulesKind, slo::RulesObject)>,
     measured: Measured,
 }
 
@@ -85,6 +88,7 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
             name: spec.target_ref.name.clone(),
         },
         indicator: spec.indicator.summary(),
+        rules: rules::object(spec.rules.as_ref()),
         measured,
     })
 }
