@@ -1,5 +1,5 @@
-// Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/drop/...` by closing, and `/hold/...` not before
-// the client has closed. Usage: server.js PORT
+// Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/late/MILLISECONDS/...` after so long, `/drop/...`
+// by closing, and `/hold/...` not before the client has closed. Usage: server.js PORT
 const http = require('node:http');
 
 http.createServer((request, response) => {
@@ -10,6 +10,10 @@ http.createServer((request, response) => {
     }
     if (kind === 'drop') {
       request.socket.destroy();
+      return;
+    }
+    if (kind === 'late') {
+      setTimeout(() => response.end('node\n'), Number(code));
       return;
     }
     const status = Number(code);

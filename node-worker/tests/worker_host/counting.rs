@@ -76,6 +76,30 @@ fn every_request_to_node_is_told_once_over_otlp_and_at_metrics() {
 }
 
 #[test]
+fn slow_answers_are_bad_for_an_sli_with_a_threshold_and_the_histogram_agrees() {
+    let Some(_turn) = turn(&["node"]) else { return };
+    let server = Server::script("node", "server.js").unwrap();
+    let config = ConfigFile::new(&[("web", &server)], "0").unwrap();
+    config.set("0", "slowerThanNs: 50000000").unwrap();
+    let worker = Worker::start(&config, None).unwrap();
+    worker.wait_for_processes(1).unwrap();
+    let mut client = Client::connect(server.address).unwrap();
+    // The first of a route comes as an event, the others are counted in the kernel.
+    for path in ["/status/500/x", "/late/60/x"].repeat(20) {
+        client.get(path, "").unwrap();
+    }
+    wait_for("the requests", || {
+        Ok((worker.counts("web")?.values().sum::<u64>() == 40).then_some(()))
+    })
+    .unwrap();
+    let metric = |name, label| worker.metric(name, &["web", label]).unwrap();
+    let in_time = metric("http_server_request_duration_seconds_bucket", "le=\"0.05\"");
+    let sli = |result| metric("shoalwatch_sli_requests_total", result);
+    assert_eq!((sli("result=\"good\""), sli("result=\"bad\"")), (in_time, 40 - in_time));
+    assert!(in_time <= 20, "{in_time}");
+}
+
+#[test]
 fn probes_and_scrapes_are_counted_apart() {
     let Some(_turn) = turn(&["node"]) else { return };
     let server = Server::script("node", "server.js").unwrap();

@@ -200,9 +200,14 @@ impl ConfigFile {
     }
 
     pub(crate) fn set_probability(&self, probability: &str) -> Outcome<()> {
+        self.set(probability, "bad: [5xx]")
+    }
+
+    /// With what the SLI calls bad.
+    pub(crate) fn set(&self, probability: &str, bad: &str) -> Outcome<()> {
         let text = format!(
             "config:\n  policies:\n  - {{id: test/all, namespace: test, probability: {probability}}}\n  slis:\n  \
-             - {{id: web, namespace: test, workload: web, bad: [5xx]}}\n  hostServices:\n{}",
+             - {{id: web, namespace: test, workload: web, {bad}}}\n  hostServices:\n{}",
             self.services
         );
         self.write(&text)

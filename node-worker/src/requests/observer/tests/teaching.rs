@@ -51,6 +51,23 @@ fn a_route_is_taught_by_its_first_request_and_both_counts_are_one() {
 }
 
 #[test]
+fn a_slow_answer_is_bad_for_an_sli_with_a_threshold_whoever_counts_it() {
+    let (mut node, tgid) = observed("{slis: [{id: s, namespace: shop, workload: checkout, slowerThanNs: 250000000}]}");
+    // The fake kernel's events take a microsecond: in time, whatever the answer, but for the one that never came.
+    node.get(tgid, 500);
+    node.get(tgid, 0);
+    assert_eq!(node.sli(), (1, 1, 0, 1));
+    let number = taught(&node)[0].0;
+    let mut counter = Counter::EMPTY;
+    // In the bucket that ends at 250 ms, and in the one behind it.
+    (counter.buckets[6], counter.buckets[7]) = (5, 3);
+    node.kernel.lock().counters.insert((number, 200, 2), counter);
+    counted(&node, number, 0, 2);
+    node.numbers();
+    assert_eq!(node.sli(), (6, 6, 0, 1));
+}
+
+#[test]
 fn what_the_kernel_counted_before_an_sli_was_in_force_is_none_of_its_events() {
     let (mut node, tgid) = observed(EVERYTHING);
     node.get(tgid, 503);
