@@ -13,6 +13,8 @@ use crate::controllers::slo::{RulesLabels, RulesOrder, Todo};
 use crate::controllers::world::Name;
 use crate::rules::Refusal;
 
+/// Most namespaces that are asked about together; the others have their turn half a second later.
+const ASKS_AT_ONCE: usize = 32;
 /// How often pods that do not get ready are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Most sets whose pods are looked at together; the others have their turn later.
@@ -33,6 +35,9 @@ impl Desk {
     pub(super) fn ask_for_rights(&mut self) {
         let now = Instant::now();
         for namespace in self.slos.enforced_namespaces() {
+            if self.asking.len() >= ASKS_AT_ONCE {
+                return;
+            }
             if self.access.is_stale(&namespace, now) && self.asking.insert(namespace.clone()) {
                 self.tasks.spawn(execute::ask(self.hands.client.clone(), namespace));
             }
