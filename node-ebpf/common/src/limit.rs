@@ -151,7 +151,7 @@ mod tests {
             steps in prop::collection::vec((prop_oneof![Just(0), -100_000_000i64..100_000_000], 1u32..20), 1..100),
         ) {
             let (share, mut bucket) = (Share::of(per_second, burst, cpus), Bucket::default());
-            let (mut now, mut latest) = (SECOND_NS, SECOND_NS);
+            let (mut now, mut latest) = (SECOND_NS, 0);
             let mut taken = Vec::new();
             for (step, asked) in steps {
                 now = now.saturating_add_signed(step);
