@@ -17,13 +17,14 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use shoalwatch_ebpf_common::{
-    APPEND_BYTES, Connection, ConnectionState, HEAD_BYTES, RequestRecord, Role, Stat, Task, UnderWay,
+    APPEND_BYTES, Connection, ConnectionState, Ending, HEAD_BYTES, RequestRecord, Role, Stat, Task, UnderWay,
     http1::{self, Answer, Begin, Method},
 };
 
 use crate::{
     buffer::{self, Buffer, Piece},
     finish::{self, End},
+    hold,
     maps::CONNECTIONS,
     raw,
     socket::{Kind, Socket},
@@ -258,9 +259,13 @@ fn answer_side(connection: &mut Connection, caller: &Caller, fd: u32, piece: Pie
     let word = u64::from(high) << 32 | u64::from(low);
     match http1::answer(word, next) {
         Answer::Final(status) if awaiting => {
+            hold::take(connection);
             let more = end_request(connection, caller, fd, status, returned);
-            if raw::was_reset(connection) {
+            let ending = hold::release(connection, connection.sock);
+            if ending == Ending::Reset as u16 {
                 raw::late(connection);
+            }
+            if ending != 0 {
                 return Next::Done;
             }
             after_answer(connection, more)

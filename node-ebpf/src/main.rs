@@ -28,6 +28,7 @@
 mod buffer;
 mod connection;
 mod finish;
+mod hold;
 mod maps;
 mod process;
 mod raw;

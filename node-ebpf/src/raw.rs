@@ -16,10 +16,10 @@ use shoalwatch_ebpf_common::{
 use crate::{
     buffer::{self, Pieces},
     connection::{self, Caller, Transfer},
-    finish,
+    finish, hold,
     maps::{CONNECTIONS, RAW},
     socket::Socket,
-    stats::{add, count, increment},
+    stats::{count, increment},
 };
 
 /// Room of the records.
@@ -49,9 +49,11 @@ pub(crate) fn tell(caller: &Caller, transfer: &Transfer) {
     if connection.state != ConnectionState::Raw as u8 {
         return;
     }
+    hold::take(connection);
     if !open(connection, socket.sock) || !segments(connection, caller, transfer, socket.sock) {
         give_up(connection, caller);
     }
+    hold::release(connection, socket.sock);
 }
 
 /// Whether a read of more than the head's room holds another request behind its first, as far as the room shows.
@@ -253,28 +255,6 @@ fn orphan(caller: &Caller, transfer: &Transfer, sock: u64) {
     let about = (sock, RawKind::Orphan, ANSWER);
     let from = (piece.address, len, transfer.returned);
     transfer_record::<RAW_SMALL_BYTES, SMALL>(&UNKNOWN, caller, transfer.fd, about, from);
-}
-
-/// The peer resets the connection. From here on whoever pairs an answer on it says so.
-#[inline(always)]
-pub(crate) fn mark_reset(connection: &mut Connection) {
-    connection.ending = 1;
-    fence(connection);
-}
-
-/// Whether the peer reset the connection while an answer on it was paired. Either this is true, or the end of the connection finds that
-/// nothing is awaited: each side writes, and then reads what the other one wrote.
-#[inline(always)]
-pub(crate) fn was_reset(connection: &mut Connection) -> bool {
-    fence(connection);
-    connection.ending == 1
-}
-
-/// What is written before is seen before what is read after. An atomic addition is the only fence that old kernels know.
-#[inline(always)]
-fn fence(connection: &mut Connection) {
-    // SAFETY: the field is aligned and valid, and stays what it is.
-    unsafe { add(&raw mut connection.zero, 0) };
 }
 
 /// An answer that was paired and counted although its connection was reset: user space may take it for unanswered.

@@ -5,10 +5,11 @@
 //! decides. A client that closes its end for writing may still read the answer, so only the connection's end is its end.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use shoalwatch_ebpf_common::{Connection, ConnectionState, Role, Stat, UnderWay};
+use shoalwatch_ebpf_common::{Connection, ConnectionState, Ending, Role, Stat, UnderWay};
 
 use crate::{
     finish::{self, End},
+    hold,
     maps::{CONNECTIONS, TASKS},
     raw,
     stats::count,
@@ -45,16 +46,18 @@ fn change(sock: u64, new: u32) {
         return;
     }
     let reset = new == state::CLOSE;
-    if reset {
-        raw::mark_reset(connection);
-    }
-    if connection.state == ConnectionState::Awaiting as u8 {
+    let busy = hold::end(connection, if reset { Ending::Reset } else { Ending::Closed });
+    if connection.state != ConnectionState::Awaiting as u8 {
+        if connection.opened_ns != 0 {
+            raw::close(connection, sock, reset);
+        }
+    } else if !busy {
         end_awaiting(connection, sock, reset);
-    } else if connection.opened_ns != 0 {
-        raw::close(connection, sock, reset);
     }
-    // Another program may have been faster: then there is nothing to remove.
-    CONNECTIONS.remove(sock).ok();
+    if !busy {
+        // Another program may have been faster: then there is nothing to remove.
+        CONNECTIONS.remove(sock).ok();
+    }
 }
 
 /// A reset is left to user space, unless it cannot be told.

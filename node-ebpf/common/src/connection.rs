@@ -26,6 +26,16 @@ pub enum ConnectionState {
     Tunnel = 5,
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Ending {
+    /// By its owner's closing it.
+    Closed = 1,
+    /// By its peer's reset: a call that pairs an answer meanwhile has to tell user space, which may have been told that there was none.
+    Reset = 2,
+}
+
 /// The value of the map `CONNECTIONS`. All zero is an idle connection of a server.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -62,10 +72,12 @@ pub struct Connection {
     pub rest_bytes: u32,
     /// 1 for a Unix socket of which a descriptor was closed since its last transfer: perhaps the last one.
     pub closing: u16,
-    /// 1 once the peer reset it: a call that pairs an answer meanwhile has to tell user space, which may have been told that there was none.
+    /// How it ended, an [`Ending`]: written by whoever ends it, read by whoever works on it meanwhile.
     pub ending: u16,
     /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
     pub zero: u64,
+    /// So many programs work on it: the last of them removes it where it ended meanwhile. What is removed is another connection's at once.
+    pub busy: u64,
     /// The current request, sent as it lies here.
     pub record: RequestRecord,
     /// Room that a copy to the end of the head may run over; never sent.
@@ -93,6 +105,7 @@ impl Connection {
         closing: 0,
         ending: 0,
         zero: 0,
+        busy: 0,
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],
     };
@@ -100,8 +113,8 @@ impl Connection {
 
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Connection>() == 64 + size_of::<RequestRecord>() + APPEND_BYTES);
-    assert!(offset_of!(Connection, record) == 64);
+    assert!(size_of::<Connection>() == 72 + size_of::<RequestRecord>() + APPEND_BYTES);
+    assert!(offset_of!(Connection, record) == 72);
     // The kernel side reads the head's first bytes as one word.
     assert!((offset_of!(Connection, record) + RequestRecord::HEADER_BYTES).is_multiple_of(8));
     assert!(offset_of!(Connection, slack) == offset_of!(Connection, record) + size_of::<RequestRecord>());

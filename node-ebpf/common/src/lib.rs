@@ -35,7 +35,7 @@ mod task;
 #[cfg(feature = "user")]
 mod user;
 
-pub use connection::{APPEND_BYTES, Connection, ConnectionState};
+pub use connection::{APPEND_BYTES, Connection, ConnectionState, Ending};
 pub use counter::{BOUNDS_NS, BUCKETS, Counter, CounterKey, RouteKey, RouteRows, bucket};
 #[cfg(feature = "user")]
 pub use decode::{DecodeError, ProcessEvent, RawEvent, RawNews, RawRequest, RequestEvent};
