@@ -186,10 +186,10 @@ fn fitting(name: String) -> String {
     if name.len() <= NAME {
         return name;
     }
-    let hash = sha2::Sha256::digest(name.as_bytes());
-    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash: [u8; 32] = sha2::Sha256::digest(name.as_bytes()).into();
+    let hash = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
     let kept: String = name.chars().take(NAME - 9).collect();
-    format!("{}-{hash}", kept.trim_end_matches(['-', '.']))
+    format!("{}-{hash:08x}", kept.trim_end_matches(['-', '.']))
 }
 
 fn resource(kind: RulesKind) -> ApiResource {
