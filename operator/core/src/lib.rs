@@ -18,6 +18,7 @@
 pub mod burn;
 pub mod condition;
 pub mod counts;
+pub mod handover;
 pub mod history;
 pub mod ids;
 pub mod judge;

@@ -44,6 +44,11 @@ impl Samples {
         let pictures = slos.pictures();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pictures;
     }
+
+    /// Shows nothing any more: another replica does.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 impl Collector for Gauges {

@@ -14,6 +14,7 @@ mod metrics;
 mod observe;
 mod plan;
 mod remember;
+mod takeover;
 mod text;
 mod validate;
 

@@ -13,6 +13,7 @@ use shoalwatch_core::rollback::{Lock, Target, lock_holder};
 use shoalwatch_core::slo::Evaluation;
 use shoalwatch_core::spec::Mode;
 use shoalwatch_core::{Counts, Millis, SliId, WorkerId};
+use shoalwatch_crds::slo::FiringAlert;
 use shoalwatch_crds::{Slo, SloSpec, SloStatus};
 use tracing::{info, warn};
 
@@ -79,7 +80,11 @@ pub(crate) struct Slos {
     pub(super) heard: BTreeMap<WorkerId, Millis>,
     /// Rows of indicators that no SLO has.
     pub(super) unknown_rows: u64,
+    /// Their indicators, and since when they are sent.
+    pub(super) strangers: BTreeMap<SliId, Millis>,
     pub(super) reports_dirty: bool,
+    /// Of the leader that decides here.
+    pub(super) term: u64,
 }
 
 impl Slos {
@@ -246,13 +251,6 @@ impl Known {
             warn!(slo = %name, "history of the slo was lost");
             record.lost = Some(now);
         }
-        let alerts = status.iter().flat_map(|status| &status.alerts);
-        let since = |alert: &shoalwatch_crds::slo::FiringAlert| {
-            alert
-                .since
-                .as_ref()
-                .map_or(now, |since| Millis(since.0.as_millisecond()))
-        };
         let uid: String = guarded.uid.chars().take(UID).collect();
         Self {
             uid: guarded.uid.clone(),
@@ -266,7 +264,7 @@ impl Known {
             evaluation: None,
             target: None,
             remedy: None,
-            firing: alerts.map(|alert| (alert.name.clone(), since(alert))).collect(),
+            firing: firing(status.as_ref(), now),
             report_interval,
             busy: None,
             dirty,
@@ -313,6 +311,16 @@ impl Known {
     pub(super) fn mode(&self) -> Option<Mode> {
         self.good.as_ref().map(|(_, valid)| valid.spec.rule().mode)
     }
+}
+
+/// Alerts that fired when the status was written, and since when.
+pub(super) fn firing(status: Option<&SloStatus>, now: Millis) -> BTreeMap<String, Millis> {
+    let since = |alert: &FiringAlert| {
+        let since = alert.since.as_ref();
+        since.map_or(now, |since| Millis(since.0.as_millisecond()))
+    };
+    let alerts = status.into_iter().flat_map(|status| &status.alerts);
+    alerts.map(|alert| (alert.name.clone(), since(alert))).collect()
 }
 
 /// The last good spec from before the operator's start.
