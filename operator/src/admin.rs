@@ -146,6 +146,7 @@ mod tests {
         let readiness = Readiness::default();
         readiness.set(Part::ApiServer, true);
         readiness.set(Part::Authority, true);
+        readiness.set(Part::History, true);
         let answer = ask("/ready", &readiness, Registry::default()).await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(

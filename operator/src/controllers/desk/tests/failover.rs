@@ -36,19 +36,19 @@ impl Pair {
         let cluster = Arc::new(Mutex::new(Cluster::new(clock.now())));
         let disks = [TempDir::new().unwrap(), TempDir::new().unwrap()];
         let died = Arc::new(Notify::new());
-        let around = |death| Around {
+        let around = |died| Around {
             cluster: Arc::clone(&cluster),
             clock: Arc::clone(&clock),
-            death,
-            died: Arc::clone(&died),
+            death: None,
+            died,
         };
         let leading = Leadership { leading: true, term: 1 };
         let following = Leadership {
             leading: false,
             term: 1,
         };
-        let leader = Operator::start(around(None), disks[0].path(), leading).await;
-        let follower = Operator::start(around(None), disks[1].path(), following).await;
+        let leader = Operator::start(around(Arc::clone(&died)), disks[0].path(), leading).await;
+        let follower = Operator::start(around(Arc::default()), disks[1].path(), following).await;
         let mut pair = Self {
             leader: Some(leader),
             follower,
