@@ -83,7 +83,7 @@ manifests: ## Write manifests/base from the chart, and the chart's copy of crds/
 	@cd e2e/cluster && SHOALWATCH_REGENERATE=1 CGO_ENABLED=0 go test -count=1 ./chart
 
 .PHONY: proto
-proto: ## Write the Rust code of the proto file
+proto: ## Write the Rust code of the proto files
 	@SHOALWATCH_REGENERATE=1 cargo test --quiet -p shoalwatch-node-api --test generated
 
 .PHONY: tools

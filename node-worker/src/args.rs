@@ -81,7 +81,8 @@ pub struct TopArgs {
 /// How the operator is reached.
 #[derive(Clone, Debug, Section)]
 pub(crate) struct OperatorArgs {
-    /// The operator's stream. Default: <https://shoalwatch-operator.NAMESPACE.svc:8443>
+    /// Where the operator listens; each address behind the name is a replica, 8 at most, and has a stream of its own.
+    /// Default: <https://shoalwatch-operator.NAMESPACE.svc:8443>
     #[arg(long, env = "SHOALWATCH_OPERATOR_ENDPOINT")]
     pub(crate) operator_endpoint: Option<String>,
 

@@ -87,6 +87,8 @@ counters! {
     "shoalwatch_operator_streams_total", "Streams to the operator by how they went" => {
         StreamOpened ["result" = "opened"],
         StreamFailed ["result" = "failed"],
+        ReplicasUnresolved ["result" = "unresolved"],
+        ReplicaRefused ["result" = "too_many"],
     }
     "shoalwatch_sli_reports_total", "SLI reports to the operator" => {
         ReportSent ["result" = "sent"],

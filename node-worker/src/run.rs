@@ -9,7 +9,9 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     task::JoinSet,
+    time::Instant,
 };
+use tonic::transport::Uri;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -18,7 +20,7 @@ use crate::{
     args::{Args, LogFormat},
     counters::Counters,
     discovery::ProcFs,
-    distribution::{Applier, Authority, ClientSettings, ConfigFile, LastGood, OperatorClient},
+    distribution::{Applier, Authority, ClientSettings, ConfigFile, LastGood, LastWords, OperatorClient, Resolve, dns},
     enrichment::follow_pods,
     export::{ExportSettings, Exporters},
     health::{Health, sentence},
@@ -88,12 +90,15 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         in_force: applier.in_force(),
     };
     serve_admin(&args, admin, &mut services).await?;
-    follow_configuration(&args, node_name, &health, applier, &events, counters, &mut services).await?;
+    let operator = follow_configuration(&args, node_name, &health, applier, &events, counters, &mut services).await?;
     let ended = tokio::select! {
         Some(ended) = services.join_next() => Some(ended),
         () = stop => None,
     };
     info!("stopping");
+    if let Some(operator) = operator {
+        operator.say_the_last_words().await;
+    }
     services.shutdown().await;
     let drained = tokio::time::timeout(args.stop_timeout, exporters.drain(&events)).await;
     if drained.is_err() {
@@ -173,29 +178,40 @@ async fn follow_configuration(
     events: &EventLoop,
     counters: Arc<Counters>,
     services: &mut JoinSet<LoopEnded>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<LastWords>> {
     if let Some(path) = &args.config {
         let file = ConfigFile::open(path, applier).await?;
         services.spawn(async move { file.follow(&counters).await });
-        return Ok(());
+        return Ok(None);
     }
     let client = Client::try_default()
         .await
         .context("no Kubernetes: name a configuration file with --config")?;
-    let settings = client_settings(args, node_name.clone(), health, client.clone())?;
+    let (host, resolve) = replicas(&args.operator.endpoint())?;
+    let settings = client_settings(args, host, node_name.clone(), health, client.clone());
     let last_good = LastGood::new(&args.operator.state_dir);
-    let operator = OperatorClient::new(settings, applier, events.clone(), last_good, counters);
+    let operator = OperatorClient::new(settings, resolve, applier, events.clone(), last_good, counters);
+    let last_words = operator.last_words();
     services.spawn(operator.run());
     let events = events.clone();
     services.spawn(async move { follow_pods(client, &node_name, events).await });
-    Ok(())
+    Ok(Some(last_words))
 }
 
-fn client_settings(args: &Args, node_name: String, health: &Health, client: Client) -> anyhow::Result<ClientSettings> {
-    let endpoint = args.operator.endpoint();
-    if !endpoint.starts_with("https://") {
+/// The name on the operator's certificate, and how its replicas are found.
+fn replicas(endpoint: &str) -> anyhow::Result<(String, Resolve)> {
+    let uri: Uri = endpoint
+        .parse()
+        .with_context(|| format!("--operator-endpoint {endpoint:?} is no address"))?;
+    if uri.scheme_str() != Some("https") {
         bail!("--operator-endpoint {endpoint:?} is not https: the token must not travel in the open");
     }
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = uri.port_u16().unwrap_or(443);
+    Ok((host.clone(), dns(host, port)))
+}
+
+fn client_settings(args: &Args, host: String, node_name: String, health: &Health, client: Client) -> ClientSettings {
     let authority = match &args.operator.ca_file {
         Some(path) => Authority::File(path.clone()),
         None => Authority::ConfigMap {
@@ -203,15 +219,16 @@ fn client_settings(args: &Args, node_name: String, health: &Health, client: Clie
             namespace: args.operator.operator_namespace.clone(),
         },
     };
-    Ok(ClientSettings {
-        endpoint,
+    ClientSettings {
+        host,
         authority,
         token_file: args.operator.token_file.clone(),
         node_name,
         start_id: format!("{:032x}", rand::random::<u128>()),
+        started: Instant::now(),
         kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
         degraded: health.degraded.clone(),
-    })
+    }
 }
 
 fn node_name(args: &Args) -> anyhow::Result<String> {

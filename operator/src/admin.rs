@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 /// What must be in place before workers can be served. Leading is not among it: a follower is ready to take over.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
-    parts: Arc<[AtomicBool; 3]>,
+    parts: Arc<[AtomicBool; 4]>,
 }
 
 /// One thing that must be in place.
@@ -31,10 +31,12 @@ pub enum Part {
     Authority,
     /// Workers can connect.
     Listening,
+    /// The history is read, and joined with another replica's: this one may be relied on.
+    History,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::ApiServer, Self::Authority, Self::Listening];
+    const ALL: [Self; 4] = [Self::ApiServer, Self::Authority, Self::Listening, Self::History];
 
     /// What is missing where it is not in place.
     const fn missing(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Part {
             Self::ApiServer => "the API server does not answer",
             Self::Authority => "the certification authority is not in place",
             Self::Listening => "the distribution server does not listen",
+            Self::History => "the history is not read, or not copied from another replica yet",
         }
     }
 }
@@ -143,6 +146,7 @@ mod tests {
         let readiness = Readiness::default();
         readiness.set(Part::ApiServer, true);
         readiness.set(Part::Authority, true);
+        readiness.set(Part::History, true);
         let answer = ask("/ready", &readiness, Registry::default()).await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(

@@ -43,6 +43,18 @@ pub struct Args {
     #[arg(long, env = "SHOALWATCH_WORKER_SERVICE_ACCOUNT", default_value = "shoalwatch-node-worker", value_parser = label)]
     pub worker_service_account: String,
 
+    /// The operator's own ServiceAccount: other replicas may copy the history from this one.
+    #[arg(long, env = "SHOALWATCH_SERVICE_ACCOUNT", default_value = "shoalwatch-operator", value_parser = label)]
+    pub service_account: String,
+
+    /// A token of it of the audience shoalwatch.dev/replicas, to be shown to other replicas.
+    #[arg(
+        long,
+        env = "SHOALWATCH_REPLICA_TOKEN_FILE",
+        default_value = "/var/run/secrets/shoalwatch/token"
+    )]
+    pub replica_token_file: PathBuf,
+
     /// How a line of the log looks.
     #[arg(long, env = "SHOALWATCH_LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: Format,

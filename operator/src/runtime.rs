@@ -6,11 +6,13 @@
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use kube::Client;
+use shoalwatch_node_api::{REPLICA_AUDIENCE, TOKEN_AUDIENCE};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Readiness},
@@ -26,6 +28,7 @@ use crate::{
     lease::{self, Campaign},
     logging::{self, chain},
     metrics,
+    replicas::{self, Replica, peers::Peers, server::Copies},
     supervise::{Death, Shift, Supervisor},
 };
 
@@ -134,6 +137,8 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         Arc::clone(&clock),
         lease::Metrics::register(&mut registry),
     );
+    let may_lead = CancellationToken::new();
+    let campaign = campaign.after(may_lead.clone());
     let leadership = campaign.leadership();
 
     let streams = distribution::metrics::Metrics::register(&mut registry);
@@ -144,6 +149,7 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         client.clone(),
         &args.namespace,
         &args.worker_service_account,
+        TOKEN_AUDIENCE,
         Arc::clone(&clock),
         streams.clone(),
     );
@@ -157,6 +163,33 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         streams.clone(),
         stop.clone(),
     );
+    let replicas = replicas::metrics::Metrics::register(&mut registry);
+    let (store, stored) = watch::channel(None);
+    let reviewer = TokenReviewer::new(
+        client.clone(),
+        &args.namespace,
+        &args.service_account,
+        REPLICA_AUDIENCE,
+        Arc::clone(&clock),
+        streams.clone(),
+    );
+    let server = server.with_copies(Copies::new(reviewer, stored, leadership.clone(), replicas.clone()));
+    let replica = Replica {
+        peers: Peers {
+            client: client.clone(),
+            namespace: args.namespace.clone(),
+            own: args.pod_ip,
+            port: args.distribution_addr.port(),
+            token_file: args.replica_token_file.clone(),
+            metrics: replicas.clone(),
+            #[cfg(test)]
+            listed: Some(Vec::new()),
+        },
+        store,
+        may_lead,
+        readiness: readiness.clone(),
+        metrics: replicas,
+    };
     let serving = Serving {
         client: client.clone(),
         namespace: args.namespace.clone(),
@@ -176,6 +209,7 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         leadership,
         data_dir: args.data_dir.clone(),
         clock,
+        replica: Some(replica),
         registry: &mut registry,
         stop: stop.clone(),
     });

@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/pod-security-admission/api"
@@ -86,8 +87,9 @@ func TestTheNodeWorkerHasTheCapabilitiesThatItUsesAndNoMore(t *testing.T) {
 	}
 }
 
-// The token that opens a stream is good for nothing else, and only the worker has one.
-func TestTheWorkersTokenIsOfOurAudienceAndShortLived(t *testing.T) {
+// The token that opens a stream is good for nothing else, and only the worker has one. The one that replicas show each other
+// opens no stream.
+func TestTokensAreOfOurAudiencesAndShortLived(t *testing.T) {
 	operator, worker := pods(t, "")
 	tokens := func(pod corev1.PodTemplateSpec) (found []corev1.ServiceAccountTokenProjection) {
 		for _, volume := range pod.Spec.Volumes {
@@ -100,12 +102,49 @@ func TestTheWorkersTokenIsOfOurAudienceAndShortLived(t *testing.T) {
 		}
 		return found
 	}
-	if extra := tokens(operator); len(extra) != 0 {
-		t.Errorf("the operator has tokens: %v", extra)
+	for audience, pod := range map[string]corev1.PodTemplateSpec{
+		"shoalwatch.dev/distribution": worker,
+		"shoalwatch.dev/replicas":     operator,
+	} {
+		found := tokens(pod)
+		if len(found) != 1 || found[0].Audience != audience || *found[0].ExpirationSeconds > 3600 {
+			t.Errorf("tokens of a pod that needs one for %s: %+v", audience, found)
+		}
 	}
-	found := tokens(worker)
-	if len(found) != 1 || found[0].Audience != "shoalwatch.dev/distribution" || *found[0].ExpirationSeconds > 3600 {
-		t.Errorf("the worker's tokens: %+v", found)
+}
+
+// One replica needs neither: a budget of one pod would keep every node from being drained.
+func TestSeveralReplicasAreSpreadAndDisruptedOneAtATime(t *testing.T) {
+	const budget = "PodDisruptionBudget " + namespace + "/shoalwatch-operator"
+	alone, _ := pods(t, "")
+	if _, found := parse(t, manifests(render(t, "")))[budget]; found || alone.Spec.Affinity != nil {
+		t.Error("a single replica is spread, or has a budget")
+	}
+	const three = "operator: {replicas: 3}"
+	objects := parse(t, manifests(render(t, three)))
+	var found policyv1.PodDisruptionBudget
+	convert(t, objects[budget], &found)
+	if found.Spec.MaxUnavailable == nil || found.Spec.MaxUnavailable.IntValue() != 1 || !selects(t, found.Spec.Selector, peers["operator"]) {
+		t.Errorf("the budget: %+v", found.Spec)
+	}
+	several, _ := pods(t, three)
+	spread := several.Spec.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution
+	if len(spread) != 1 || spread[0].PodAffinityTerm.TopologyKey != "kubernetes.io/hostname" {
+		t.Errorf("the replicas are not spread: %+v", spread)
+	}
+	own := "operator: {replicas: 3, affinity: {nodeAffinity: {}}}"
+	chosen, _ := pods(t, own)
+	if chosen.Spec.Affinity.PodAntiAffinity != nil {
+		t.Error("an affinity of one's own is kept")
+	}
+}
+
+// A worker has to find every replica, also one that is not ready: it may lead soon.
+func TestTheServiceNamesEveryReplica(t *testing.T) {
+	var service corev1.Service
+	convert(t, parse(t, manifests(render(t, "operator: {replicas: 3}")))["Service "+namespace+"/shoalwatch-operator"], &service)
+	if service.Spec.ClusterIP != "None" || !service.Spec.PublishNotReadyAddresses {
+		t.Errorf("the Service: %+v", service.Spec)
 	}
 }
 
@@ -116,7 +155,7 @@ var peers = map[string]labels.Set{
 	"shop":     {"app": "checkout"},
 }
 
-func TestOnlyNodeWorkersReachTheStreams(t *testing.T) {
+func TestOnlyNodeWorkersAndReplicasReachTheStreams(t *testing.T) {
 	for name, values := range variants(t) {
 		objects := parse(t, manifests(render(t, values)))
 		for _, asked := range []struct {
@@ -125,6 +164,7 @@ func TestOnlyNodeWorkersReachTheStreams(t *testing.T) {
 			allowed                 bool
 		}{
 			{"operator", "worker", namespace, 8443, true},
+			{"operator", "operator", namespace, 8443, true},
 			{"operator", "worker", "shop", 8443, false},
 			{"operator", "shop", namespace, 8443, false},
 			{"operator", "shop", "shop", 8443, false},

@@ -16,6 +16,9 @@ pub use version::content_hash;
 /// The ServiceAccount token's audience; a token made for another one is refused.
 pub const TOKEN_AUDIENCE: &str = "shoalwatch.dev/distribution";
 
+/// The same for tokens that the operator's replicas show each other.
+pub const REPLICA_AUDIENCE: &str = "shoalwatch.dev/replicas";
+
 /// The ConfigMap in the operator's namespace whose key [`CA_KEY`] holds the certificate that workers trust.
 pub const CA_CONFIG_MAP: &str = "shoalwatch-ca";
 
@@ -33,4 +36,17 @@ pub const CA_KEY: &str = "ca.crt";
 )]
 pub mod wire {
     include!("generated/shoalwatch.node.v1alpha1.rs");
+}
+
+/// What replicas of the operator say to each other. Generated from `proto/replicas.proto`: rewrite with `make proto`.
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
+pub mod replicas {
+    include!("generated/shoalwatch.operator.v1alpha1.rs");
 }

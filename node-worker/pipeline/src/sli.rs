@@ -1,7 +1,8 @@
 //! Good and bad requests, counted for each SLO and each revision of its workload.
 //!
 //! Counts are cumulative since the worker's start and never go back, so a report may be sent twice, late or never and the
-//! receiver's differences are still what was counted. A report has the rows that changed since the last acknowledged one.
+//! receiver's differences are still what was counted. A report has the rows that changed since the last one that its
+//! receiver acknowledged: each replica of the operator is a receiver of its own.
 //! A request that was lost is counted as `incomplete`, never as good.
 
 mod report;
@@ -12,7 +13,7 @@ use shoalwatch_ebpf_common::{BOUNDS_NS, BUCKETS, bucket};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use report::{Report, ReportRow};
+pub use report::{Receiver, Report, ReportRow};
 
 /// What is counted as good and bad for one SLO.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct SliLimits {
     pub pods_per_row: usize,
     /// Rows of one report; the rest follows with the next.
     pub rows_per_report: usize,
+    /// Receivers whose acknowledgements are remembered; what a further one acknowledges is sent to it again.
+    pub receivers: usize,
 }
 
 impl Default for SliLimits {
@@ -60,12 +63,13 @@ impl Default for SliLimits {
             rows: 4096,
             pods_per_row: 1024,
             rows_per_report: 4096,
+            receivers: 16,
         }
     }
 }
 
 /// A pair of SLI and revision. Never used again for another pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId(u64);
 
 /// Why there is no row.
@@ -112,6 +116,12 @@ pub struct SliCounters {
     next_row: u64,
     /// The report that will be the first to show what changes now.
     next_report: u64,
+    receivers: BTreeMap<Receiver, Heard>,
+}
+
+/// What a receiver has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
     acknowledged: u64,
     /// Where the next report begins, so that all rows get their turn in short reports.
     cursor: RowId,
@@ -150,8 +160,7 @@ impl SliCounters {
             rows: BTreeMap::new(),
             next_row: 0,
             next_report: 1,
-            acknowledged: 0,
-            cursor: RowId(0),
+            receivers: BTreeMap::new(),
         }
     }
 

@@ -1,35 +1,42 @@
 //! The stream to one operator replica.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use shoalwatch_node_api::{
-    config::{NodeConfig, StoredConfig, Version},
     limits::DEGRADED,
     wire::{
-        Ack, Hello, Nack, OperatorMessage, Push, SliReport, SliRow, Welcome, WorkerMessage,
-        distribution_client::DistributionClient, operator_message, welcome::Role, worker_message,
+        Ack, Hello, Nack, OperatorMessage, Push, SliReport, SliRow, WorkerMessage,
+        distribution_client::DistributionClient, operator_message, worker_message,
     },
 };
+use shoalwatch_pipeline::sli::{Receiver, ReportRow};
 use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep, sleep_until},
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Status, Streaming,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::{
-    apply::{Applier, ApplyError},
+    apply::ApplyError,
     credentials::{Authority, CredentialsError, authorization},
-    last_good::{LastGood, LastGoodError},
+    programme::Programme,
 };
 use crate::{
     counters::{Count, Counters},
-    export::Backoff,
-    in_force::Refused,
+    in_force::InForce,
     requests::{EventLoop, LoopEnded, TimedReport},
 };
 
@@ -37,18 +44,19 @@ use crate::{
 const OUTBOX: usize = 16;
 /// Bytes of a message from the operator: a configuration at its bounds has room.
 const MAX_MESSAGE: usize = 16 << 20;
-/// A stream that lasted so long was a good one: the next attempt comes soon.
-const GOOD_STREAM: Duration = Duration::from_secs(10);
+/// A report is sent so often even where nothing changed: a replica then knows that what comes next is new.
+const QUIET: Duration = Duration::from_secs(10);
 
-/// What the stream needs to know.
+/// What the streams need to know.
 pub(crate) struct ClientSettings {
-    /// `https://…`
-    pub(crate) endpoint: String,
+    /// Of the operator's certificate; its addresses are its replicas'.
+    pub(crate) host: String,
     pub(crate) authority: Authority,
     pub(crate) token_file: PathBuf,
     pub(crate) node_name: String,
     /// Random for each start.
     pub(crate) start_id: String,
+    pub(crate) started: Instant,
     pub(crate) kernel_release: String,
     /// What this node cannot do.
     pub(crate) degraded: Vec<String>,
@@ -56,14 +64,14 @@ pub(crate) struct ClientSettings {
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StreamError {
+pub(super) enum StreamError {
     /// Before the connection.
     #[error("no credentials for the operator")]
     Credentials(#[from] CredentialsError),
     /// No connection.
-    #[error("the operator cannot be reached at {endpoint}")]
+    #[error("the operator cannot be reached at {replica}")]
     Connect {
-        endpoint: String,
+        replica: SocketAddr,
         #[source]
         source: tonic::transport::Error,
     },
@@ -73,146 +81,84 @@ pub(crate) enum StreamError {
     /// Without an error.
     #[error("the operator closed the stream")]
     Closed,
+    /// Everything is said.
+    #[error("the worker stops")]
+    Stopping,
     /// Nothing can be put in force any more.
     #[error(transparent)]
     Ended(#[from] LoopEnded),
 }
 
-/// Follows one operator replica.
-pub(crate) struct OperatorClient {
-    settings: ClientSettings,
-    applier: Applier,
-    events: EventLoop,
-    last_good: LastGood,
-    counters: Arc<Counters>,
-    /// The newest that any message named since the start; what comes from an older one is refused. Not kept on disk: a restart of
-    /// the workers mends a cluster whose Lease was made anew.
-    newest_term: u64,
-    applied: Option<Version>,
+/// What all streams share.
+pub(super) struct Shared {
+    pub(super) settings: ClientSettings,
+    pub(super) programme: Programme,
+    pub(super) events: EventLoop,
+    pub(super) counters: Arc<Counters>,
+    /// Receivers of reports so far: each stream is another one.
+    pub(super) receivers: AtomicU64,
+    /// True: say the last words. Whoever follows it has a stream open.
+    pub(super) stop: Arc<watch::Sender<bool>>,
 }
 
-impl OperatorClient {
-    pub(crate) fn new(
-        settings: ClientSettings,
-        applier: Applier,
-        events: EventLoop,
-        last_good: LastGood,
-        counters: Arc<Counters>,
-    ) -> Self {
-        Self {
-            settings,
-            applier,
-            events,
-            last_good,
-            counters,
-            newest_term: 0,
-            applied: None,
+impl Shared {
+    /// Follows one replica until its stream ends.
+    pub(super) async fn follow(&self, replica: SocketAddr) -> StreamError {
+        let receiver = Receiver(self.receivers.fetch_add(1, Ordering::Relaxed));
+        let error = self.converse(replica, receiver).await;
+        match self.events.leave(receiver).await {
+            Ok(()) => error,
+            Err(ended) => ended.into(),
         }
     }
 
-    /// Puts the last good configuration in force, and then whatever the operator sends; returns only when nothing can be put in
-    /// force any more.
-    pub(crate) async fn run(mut self) -> LoopEnded {
-        if let Err(ended) = self.restore().await {
-            return ended;
-        }
-        let mut backoff = Backoff::default();
-        loop {
-            let began = Instant::now();
-            let error = match self.follow().await {
-                StreamError::Ended(ended) => return ended,
-                error => error,
-            };
-            self.counters.one(Count::StreamFailed);
-            if began.elapsed() >= GOOD_STREAM {
-                backoff.reset();
-            }
-            let pause = backoff.pause();
-            warn!(
-                error = &error as &dyn std::error::Error,
-                ?pause,
-                "stream to the operator ended, what is in force stays"
-            );
-            sleep(pause).await;
-        }
-    }
-
-    async fn restore(&mut self) -> Result<(), LoopEnded> {
-        let last_good = self.last_good.clone();
-        let read = blocking(move || last_good.read()).await;
-        let stored = match read {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                let corrupt = matches!(error, LastGoodError::Corrupt { .. });
-                self.counters.one(if corrupt {
-                    Count::LastGoodCorrupt
-                } else {
-                    Count::LastGoodFailed
-                });
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "starting without the last good configuration"
-                );
-                return Ok(());
-            }
-        };
-        let version = stored.version.clone();
-        match self.applier.apply(stored).await {
-            Ok(_) => {
-                self.counters.one(Count::LastGoodRead);
-                self.applied = version;
-                Ok(())
-            }
-            Err(ApplyError::Refused(_)) => {
-                self.counters.one(Count::LastGoodCorrupt);
-                self.last_good.move_aside();
-                Ok(())
-            }
-            Err(ApplyError::Ended(ended)) => Err(ended),
-        }
-    }
-
-    async fn follow(&mut self) -> StreamError {
+    async fn converse(&self, replica: SocketAddr, receiver: Receiver) -> StreamError {
         let (outbox, messages) = mpsc::channel(OUTBOX);
-        let stream = match self.open(&outbox, messages).await {
+        let stream = match self.open(replica, &outbox, messages).await {
             Ok(stream) => stream,
             Err(error) => return error,
         };
         self.counters.one(Count::StreamOpened);
-        info!(endpoint = self.settings.endpoint, "stream to the operator is open");
+        info!(%replica, "stream to the operator is open");
         let session = Session {
-            client: self,
+            shared: self,
+            receiver,
             outbox,
-            leader: false,
+            welcomed: false,
             next_report: Instant::now(),
+            spoke: None,
+            last_words: None,
+            stop: self.stop.subscribe(),
+            in_force: self.programme.applier().in_force(),
         };
         session.run(stream).await
     }
 
     async fn open(
         &self,
+        replica: SocketAddr,
         outbox: &mpsc::Sender<WorkerMessage>,
         messages: mpsc::Receiver<WorkerMessage>,
     ) -> Result<Streaming<OperatorMessage>, StreamError> {
-        let channel = self.connect().await?;
+        let channel = self.connect(replica).await?;
         let mut request = Request::new(ReceiverStream::new(messages));
         let token = authorization(&self.settings.token_file).await?;
         request.metadata_mut().insert("authorization", token);
-        send(outbox, worker_message::Message::Hello(self.hello())).await?;
+        send(outbox, worker_message::Message::Hello(self.hello().await)).await?;
         let mut client = DistributionClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
         let answer = client.sync(request).await.map_err(refused)?;
         Ok(answer.into_inner())
     }
 
-    async fn connect(&self) -> Result<Channel, StreamError> {
+    /// By address, because the name stands for all replicas; the certificate is for the name.
+    async fn connect(&self, replica: SocketAddr) -> Result<Channel, StreamError> {
         let certificate = self.settings.authority.read().await?;
-        let failed = |source| StreamError::Connect {
-            endpoint: self.settings.endpoint.clone(),
-            source,
-        };
-        Endpoint::from_shared(self.settings.endpoint.clone())
-            .and_then(|endpoint| endpoint.tls_config(ClientTlsConfig::new().ca_certificate(certificate)))
+        let failed = |source| StreamError::Connect { replica, source };
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(certificate)
+            .domain_name(self.settings.host.as_str());
+        Endpoint::from_shared(format!("https://{replica}"))
+            .and_then(|endpoint| endpoint.tls_config(tls))
             .map_err(failed)?
             .connect_timeout(Duration::from_secs(5))
             .http2_keep_alive_interval(Duration::from_secs(10))
@@ -223,66 +169,33 @@ impl OperatorClient {
             .map_err(failed)
     }
 
-    fn hello(&self) -> Hello {
+    async fn hello(&self) -> Hello {
         let settings = &self.settings;
         Hello {
             node_name: settings.node_name.clone(),
             worker_version: env!("CARGO_PKG_VERSION").to_owned(),
             start_id: settings.start_id.clone(),
-            applied: self.applied.clone().map(Into::into),
+            applied: self.programme.applied().await.map(Into::into),
             kernel_release: settings.kernel_release.clone(),
             degraded: settings.degraded.iter().take(DEGRADED).cloned().collect(),
-        }
-    }
-
-    /// Absent: it is in force already.
-    async fn put_in_force(&mut self, push: Push) -> Result<Option<StoredConfig>, ApplyError> {
-        let stored = self.check(push).map_err(|refused| self.applier.refuse(refused))?;
-        if stored.version == self.applied {
-            return Ok(None);
-        }
-        self.applier.apply(stored.clone()).await?;
-        self.applied.clone_from(&stored.version);
-        Ok(Some(stored))
-    }
-
-    fn check(&mut self, push: Push) -> Result<StoredConfig, Refused> {
-        let version = push.version.ok_or(Refused::Missing("version"))?;
-        if version.term < self.newest_term {
-            return Err(Refused::OlderTerm {
-                offered: version.term,
-                newest: self.newest_term,
-            });
-        }
-        self.newest_term = version.term;
-        let config = push.config.ok_or(Refused::Missing("config"))?;
-        Ok(StoredConfig {
-            version: Some(version.into()),
-            config: NodeConfig::try_from(config)?,
-        })
-    }
-
-    async fn keep(&self, stored: StoredConfig) {
-        let last_good = self.last_good.clone();
-        match blocking(move || last_good.write(&stored)).await {
-            Ok(()) => self.counters.one(Count::LastGoodWritten),
-            Err(error) => {
-                self.counters.one(Count::LastGoodFailed);
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a restart of this worker would begin without this configuration"
-                );
-            }
         }
     }
 }
 
 /// One stream.
 struct Session<'a> {
-    client: &'a mut OperatorClient,
+    shared: &'a Shared,
+    receiver: Receiver,
     outbox: mpsc::Sender<WorkerMessage>,
-    leader: bool,
+    /// The replica said who it is: it listens.
+    welcomed: bool,
     next_report: Instant,
+    /// When the last report was sent.
+    spoke: Option<Instant>,
+    /// The report after which the stream may end.
+    last_words: Option<u64>,
+    stop: watch::Receiver<bool>,
+    in_force: watch::Receiver<Option<Arc<InForce>>>,
 }
 
 impl Session<'_> {
@@ -294,7 +207,12 @@ impl Session<'_> {
                     Ok(None) => Err(StreamError::Closed),
                     Err(status) => Err(refused(status)),
                 },
-                () = sleep_until(self.next_report), if self.leader => self.report().await,
+                () = sleep_until(self.next_report), if self.welcomed && self.last_words.is_none() => self.report().await,
+                Ok(()) = self.in_force.changed() => {
+                    self.next_report = self.next_report.min(Instant::now() + self.interval());
+                    Ok(())
+                }
+                () = stopped(&mut self.stop), if self.last_words.is_none() => self.say_the_last_words().await,
             };
             if let Err(error) = step {
                 return error;
@@ -305,39 +223,35 @@ impl Session<'_> {
     async fn obey(&mut self, message: OperatorMessage) -> Result<(), StreamError> {
         use operator_message::Message;
         match message.message {
-            Some(Message::Welcome(welcome)) => self.welcome(welcome).await,
+            Some(Message::Welcome(welcome)) => {
+                self.shared.programme.note_term(welcome.term).await;
+                debug!(role = ?welcome.role(), term = welcome.term, "the operator told its role");
+                self.welcomed = true;
+                Ok(())
+            }
             Some(Message::Push(push)) => self.take(push).await,
-            Some(Message::SliAck(ack)) if ack.start_id == self.client.settings.start_id => {
-                self.client.counters.one(Count::ReportAcknowledged);
-                Ok(self.client.events.acknowledge(ack.sequence).await?)
+            Some(Message::SliAck(ack)) if ack.start_id == self.shared.settings.start_id => {
+                self.shared.counters.one(Count::ReportAcknowledged);
+                self.shared.events.acknowledge(self.receiver, ack.sequence).await?;
+                if self.last_words.is_some_and(|last| ack.sequence >= last) {
+                    return Err(StreamError::Stopping);
+                }
+                Ok(())
             }
             // Of an earlier start, or of a newer operator: what is not known is not meant for this worker.
             Some(Message::SliAck(_)) | None => Ok(()),
         }
     }
 
-    async fn welcome(&mut self, welcome: Welcome) -> Result<(), StreamError> {
-        let client = &mut *self.client;
-        client.newest_term = client.newest_term.max(welcome.term);
-        let leads = welcome.role() == Role::Leader && welcome.term >= client.newest_term;
-        if leads && !self.leader {
-            client.events.report_all_again().await?;
-            self.next_report = Instant::now();
-        }
-        self.leader = leads;
-        debug!(leads, term = welcome.term, "the operator told its role");
-        Ok(())
-    }
-
     /// The answer says that the next request is judged by it, so it comes before the write to disk.
     async fn take(&mut self, push: Push) -> Result<(), StreamError> {
         let (version, nonce) = (push.version.clone(), push.nonce.clone());
-        match self.client.put_in_force(push).await {
+        let programme = &self.shared.programme;
+        match programme.put_in_force(push).await {
             Ok(stored) => {
                 send(&self.outbox, worker_message::Message::Ack(Ack { version, nonce })).await?;
-                self.next_report = self.next_report.min(Instant::now() + self.interval());
                 if let Some(stored) = stored {
-                    self.client.keep(stored).await;
+                    programme.keep(stored).await;
                 }
                 Ok(())
             }
@@ -352,35 +266,67 @@ impl Session<'_> {
 
     /// Rows that changed since the last acknowledged report, so what was not acknowledged in time goes again.
     async fn report(&mut self) -> Result<(), StreamError> {
-        let TimedReport { report, age } = self.client.events.report().await?;
+        let timed = self.shared.events.report(self.receiver).await?;
         self.next_report = Instant::now() + self.interval();
-        if report.rows.is_empty() {
+        let due = self.spoke.is_none_or(|spoke| spoke.elapsed() >= QUIET);
+        if timed.report.rows.is_empty() && !due {
             return Ok(());
         }
-        let rows = report.rows.into_iter().map(|row| SliRow {
-            sli_id: row.sli.as_ref().to_owned(),
-            revision: row.revision.as_ref().to_owned(),
-            good: row.good,
-            bad: row.bad,
-            incomplete: row.incomplete,
-            pods: row.pods,
-            bad_pods: row.bad_pods,
-        });
-        let message = SliReport {
-            start_id: self.client.settings.start_id.clone(),
-            sequence: report.sequence,
-            rows: rows.collect(),
-            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-        };
-        self.client.counters.one(Count::ReportSent);
-        send(&self.outbox, worker_message::Message::SliReport(message)).await
+        self.send(timed).await
     }
 
     fn interval(&self) -> Duration {
-        let in_force = self.client.applier.in_force();
-        let interval = in_force.borrow().as_ref().map(|in_force| in_force.report_interval());
-        interval.unwrap_or(GOOD_STREAM)
+        let in_force = self.in_force.borrow();
+        let interval = in_force.as_ref().map(|in_force| in_force.report_interval());
+        interval.unwrap_or(QUIET).min(QUIET)
     }
+
+    async fn say_the_last_words(&mut self) -> Result<(), StreamError> {
+        let timed = self.shared.events.report(self.receiver).await?;
+        if timed.report.rows.is_empty() || !self.welcomed {
+            return Err(StreamError::Stopping);
+        }
+        self.last_words = Some(timed.report.sequence);
+        self.send(timed).await
+    }
+
+    async fn send(&mut self, timed: TimedReport) -> Result<(), StreamError> {
+        let TimedReport { report, age } = timed;
+        let settings = &self.shared.settings;
+        let message = SliReport {
+            start_id: settings.start_id.clone(),
+            sequence: report.sequence,
+            rows: report.rows.into_iter().map(row).collect(),
+            age_ms: millis(age),
+            start_age_ms: millis(settings.started.elapsed()).max(1),
+        };
+        self.shared.counters.one(Count::ReportSent);
+        self.spoke = Some(Instant::now());
+        send(&self.outbox, worker_message::Message::SliReport(message)).await
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // Whoever could say so is gone, and this stream with it.
+        std::future::pending().await
+    }
+}
+
+fn row(row: ReportRow) -> SliRow {
+    SliRow {
+        sli_id: row.sli.as_ref().to_owned(),
+        revision: row.revision.as_ref().to_owned(),
+        good: row.good,
+        bad: row.bad,
+        incomplete: row.incomplete,
+        pods: row.pods,
+        bad_pods: row.bad_pods,
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn send(outbox: &mpsc::Sender<WorkerMessage>, message: worker_message::Message) -> Result<(), StreamError> {
@@ -390,17 +336,4 @@ async fn send(outbox: &mpsc::Sender<WorkerMessage>, message: worker_message::Mes
 
 fn refused(status: Status) -> StreamError {
     StreamError::Refused(Box::new(status))
-}
-
-/// Disks may be slow.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LastGoodError> + Send + 'static,
-) -> Result<T, LastGoodError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(LastGoodError::Io {
-            path: PathBuf::new(),
-            source: std::io::Error::other(error),
-        }),
-    }
 }

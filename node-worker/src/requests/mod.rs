@@ -22,7 +22,11 @@ use std::{
     time::Duration,
 };
 
-use shoalwatch_pipeline::{folding::RowTable, loss::Loss, sli::Report};
+use shoalwatch_pipeline::{
+    folding::RowTable,
+    loss::Loss,
+    sli::{Receiver, Report},
+};
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -71,9 +75,9 @@ enum Command {
     Numbers(oneshot::Sender<Numbers>),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
     Ping(oneshot::Sender<()>),
-    Report(oneshot::Sender<TimedReport>),
-    Acknowledge(u64),
-    ReportAllAgain,
+    Report(Receiver, oneshot::Sender<TimedReport>),
+    Acknowledge(Receiver, u64),
+    Leave(Receiver),
     Stop(oneshot::Sender<()>),
 }
 
@@ -146,18 +150,18 @@ impl EventLoop {
         self.ask(Command::Ping).await
     }
 
-    /// The SLI rows that changed since the last acknowledged report.
-    pub(crate) async fn report(&self) -> Result<TimedReport, LoopEnded> {
-        self.ask(Command::Report).await
+    /// The SLI rows that changed since the last report that `receiver` acknowledged.
+    pub(crate) async fn report(&self, receiver: Receiver) -> Result<TimedReport, LoopEnded> {
+        self.ask(|reply| Command::Report(receiver, reply)).await
     }
 
-    pub(crate) async fn acknowledge(&self, sequence: u64) -> Result<(), LoopEnded> {
-        self.send(Command::Acknowledge(sequence)).await
+    pub(crate) async fn acknowledge(&self, receiver: Receiver, sequence: u64) -> Result<(), LoopEnded> {
+        self.send(Command::Acknowledge(receiver, sequence)).await
     }
 
-    /// For an operator that may know nothing yet.
-    pub(crate) async fn report_all_again(&self) -> Result<(), LoopEnded> {
-        self.send(Command::ReportAllAgain).await
+    /// Nothing more will be asked for `receiver`.
+    pub(crate) async fn leave(&self, receiver: Receiver) -> Result<(), LoopEnded> {
+        self.send(Command::Leave(receiver)).await
     }
 
     /// Returns after the last records were taken and the last spans handed on.
@@ -309,12 +313,12 @@ impl Runner {
                 Command::Ping(reply) => {
                     let _unheard = reply.send(());
                 }
-                Command::Report(reply) => {
+                Command::Report(receiver, reply) => {
                     observer.count(now);
-                    let _unheard = reply.send(observer.traffic.timed_report(now));
+                    let _unheard = reply.send(observer.traffic.timed_report(receiver, now));
                 }
-                Command::Acknowledge(sequence) => observer.traffic.slis.acknowledge(sequence),
-                Command::ReportAllAgain => observer.traffic.slis.report_all_again(),
+                Command::Acknowledge(receiver, sequence) => observer.traffic.slis.acknowledge(receiver, sequence),
+                Command::Leave(receiver) => observer.traffic.slis.leave(receiver),
                 Command::Stop(reply) => return Some(reply),
             }
         }

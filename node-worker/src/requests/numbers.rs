@@ -193,6 +193,11 @@ impl Observer {
                 kernel.counters.max as usize,
             ),
             gauge("sli_rows", traffic.slis.rows(), traffic.slis.limits().rows),
+            gauge(
+                "sli_receivers",
+                traffic.slis.receivers(),
+                traffic.slis.limits().receivers,
+            ),
         ];
         if let Some(spans) = &traffic.spans {
             let limits = spans.limits();

@@ -1,7 +1,7 @@
 //! From one record of the ring to numbers and spans.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -17,7 +17,7 @@ use shoalwatch_pipeline::{
     request::{self, Method, PeerId, Request, RouteId, ServiceId, Status, Target, Trace},
     routes::{RouteLimits, RouteTable},
     sampler::{Decision, DropReason, Limit, Policy, Sampler, Verdict},
-    sli::{Counted, Report, ReportRow, SliCounters, SliLimits},
+    sli::{Counted, Receiver, ReportRow, SliCounters, SliLimits},
 };
 use shoalwatch_protocols::{
     http1::{
@@ -52,8 +52,6 @@ pub(super) struct Traffic {
     pub(super) slis: SliCounters,
     /// Monotonic time of the newest count of any SLI.
     counted_ns: u64,
-    /// The latest of every row, as reports told it.
-    sli_rows: BTreeMap<(Arc<str>, Arc<str>), ReportRow>,
     samplers: Vec<InForcePolicy>,
     /// Absent where nobody takes spans.
     pub(super) spans: Option<SpanQueue>,
@@ -98,7 +96,6 @@ impl Traffic {
             red: RedMetrics::new(red),
             slis: SliCounters::new(SliLimits::default()),
             counted_ns: 0,
-            sli_rows: BTreeMap::new(),
             samplers: Vec::new(),
             spans: with_spans.then(span_queue),
             template: String::with_capacity(route::MAX_TEMPLATE),
@@ -133,8 +130,6 @@ impl Traffic {
             })
             .collect();
         self.slis.configure(in_force.sli_definitions());
-        let ids: Vec<_> = in_force.sli_definitions().map(|sli| sli.id).collect();
-        self.sli_rows.retain(|(id, _), _| ids.contains(id));
     }
 
     /// Counts and judges one request of a service; what the kernel did of that already is left to it. Returns the route that the
@@ -403,33 +398,24 @@ impl Traffic {
         }
     }
 
-    /// What changed since the operator last acknowledged, with the age of its newest count.
-    pub(super) fn timed_report(&mut self, now: Now) -> TimedReport {
+    /// What changed since `receiver` last acknowledged, with the age of its newest count.
+    pub(super) fn timed_report(&mut self, receiver: Receiver, now: Now) -> TimedReport {
         let age = if self.counted_ns == 0 {
             0
         } else {
             now.monotonic_ns.saturating_sub(self.counted_ns)
         };
         TimedReport {
-            report: self.report(),
+            report: self.slis.report(receiver),
             age: Duration::from_nanos(age),
         }
     }
 
-    /// Each report also refreshes [`rows`](Self::rows).
-    fn report(&mut self) -> Report {
-        let report = self.slis.report();
-        for row in &report.rows {
-            self.sli_rows
-                .insert((Arc::clone(&row.sli), Arc::clone(&row.revision)), row.clone());
-        }
-        report
-    }
-
-    /// Every row of the SLIs in force. Uses up a report's number, which the operator does not mind.
-    pub(super) fn sli_rows(&mut self) -> Vec<ReportRow> {
-        self.report();
-        self.sli_rows.values().cloned().collect()
+    /// Every row of the SLIs in force, by name.
+    pub(super) fn sli_rows(&self) -> Vec<ReportRow> {
+        let mut rows: Vec<_> = self.slis.reported().collect();
+        rows.sort_unstable_by(|one, other| (&one.sli, &one.revision).cmp(&(&other.sli, &other.revision)));
+        rows
     }
 }
 

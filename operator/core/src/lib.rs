@@ -19,6 +19,7 @@ pub mod burn;
 pub mod calendar;
 pub mod condition;
 pub mod counts;
+pub mod handover;
 pub mod history;
 pub mod ids;
 pub mod judge;

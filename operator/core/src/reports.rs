@@ -5,13 +5,19 @@
 //! passed on. Taking the greatest makes resending, reordering, gaps and reconnecting harmless: after any delivery of a set of
 //! rows the differences sum to the greatest row. A new start begins at zero beside the old one.
 //!
-//! **When** a difference happened is the report's arrival by the operator's clock, less the report's age. Where nobody saw a
-//! start's first report (the operator lost its disk, or came later than the worker), its first rows may cover hours: they are
-//! [`Placement::Before`], so that the long windows count them and the short ones do not.
+//! **When** a difference happened is the report's arrival by the operator's clock, less the report's age: a worker reports at
+//! least every 10 s, so it is new since the report before. Where the report before was made more than [`MOMENT`] earlier, by
+//! the worker's own steady clock (the connection was lost, the operator was away, or it lost its disk), nobody knows: such a
+//! difference is [`Placement::Before`], so that the long windows and the totals count it and the short windows do not take
+//! hours for a moment.
+//!
+//! **Two replicas** hear the same workers. One that copies another's counts goes on with [`CumulativeReports::united`], and
+//! with one of both histories, to which it adds what the other replica heard [above](CumulativeReports::above) it.
 //!
 //! **Bounds** ([`Limits`]): workers, starts per worker, rows per start. At its row limit a start gives up its least recently
 //! changed row; from then on its unknown rows only set a baseline, so that a row that comes back is never counted twice, at
-//! the price of one report of a new row. Every such loss is in [`Losses`].
+//! the price of one report of a new row. The same goes for a start whose worker was forgotten. Every such loss is in
+//! [`Losses`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -20,12 +26,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Counts, Millis, Revision, SliId, StartId, WorkerId};
 
+mod unite;
+
 /// A worker's claim to more requests in one report is garbage: a thousand years at 30 req/s, a day at 12 million.
 const MAX_DIFFERENCE: u64 = 1 << 40;
 /// The oldest a report may call itself.
 const MAX_AGE: Duration = Duration::from_hours(1);
 /// Ended starts whose name is remembered, so that a late report of theirs is refused.
 const CLOSED_STARTS: usize = 16;
+/// Starts of forgotten workers whose name is remembered, so that they are not counted from zero if they come back.
+const FORGOTTEN_STARTS: usize = 8_192;
+/// The longest time between two reports after which what is new still has a time.
+pub const MOMENT: Duration = Duration::from_secs(30);
 
 /// One report of one worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +50,8 @@ pub struct Report {
     pub sequence: u64,
     /// Between the newest count in the rows and the sending, by the worker's clock; beyond an hour it is an hour.
     pub age: Duration,
+    /// Since the worker's start, by the worker's clock: no count is older. `None`: the worker does not say.
+    pub since_start: Option<Duration>,
     /// Rows that changed.
     pub rows: Vec<Row>,
 }
@@ -128,6 +142,7 @@ pub struct CumulativeReports {
     /// Who reported of an indicator; whoever gave its rows up may be among them.
     #[serde(skip)]
     reporters: BTreeMap<SliId, BTreeSet<WorkerId>>,
+    forgotten: VecDeque<StartId>,
     #[serde(skip)]
     limits: Limits,
     #[serde(skip)]
@@ -138,6 +153,8 @@ pub struct CumulativeReports {
 #[derive(Deserialize)]
 struct Saved {
     workers: BTreeMap<WorkerId, Worker>,
+    #[serde(default)]
+    forgotten: VecDeque<StartId>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -150,8 +167,9 @@ struct Worker {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Start {
     id: StartId,
-    /// The first report seen was the first one sent: an unknown row began at zero under our eyes.
-    whole: bool,
+    /// How long after the start its newest report was made: everything older is known.
+    #[serde(default)]
+    told: Option<Duration>,
     /// A row was given up: an unknown row may be an old one.
     leaky: bool,
     /// Rises with every changed row; orders rows by their last change.
@@ -187,11 +205,14 @@ impl CumulativeReports {
             losses.worker_limit += 1;
             return Vec::new();
         }
+        let leaky = self.forgotten.contains(&report.start);
         let worker = self.workers.entry(report.worker.clone()).or_default();
-        let Some(start) = worker.start(&report.start, report.sequence, limits.starts) else {
+        let Some(start) = worker.start(&report.start, leaky, limits.starts) else {
             losses.closed_start += 1;
             return Vec::new();
         };
+        let placement = start.placement(report, at);
+        start.told = start.told.max(report.since_start).or(Some(Duration::ZERO));
         for row in report.rows.iter().filter(|row| !start.rows.contains_key(&row.sli)) {
             let reporters = self.reporters.entry(row.sli.clone()).or_default();
             reporters.insert(report.worker.clone());
@@ -199,7 +220,7 @@ impl CumulativeReports {
         report
             .rows
             .iter()
-            .filter_map(|row| start.take(row, report, at, limits.rows, losses))
+            .filter_map(|row| start.take(row, report, placement, limits.rows, losses))
             .collect()
     }
 
@@ -213,9 +234,13 @@ impl CumulativeReports {
         kept.fold(0, |sum, kept| sum.saturating_add(kept.pods))
     }
 
-    /// Drops a worker whose node is gone. A worker that comes back under the same start would be counted from zero again.
+    /// Drops a worker whose node is gone. Should it come back under the same start, what it counted until then is not counted
+    /// again, and what it counted meanwhile is lost.
     pub fn forget_worker(&mut self, worker: &WorkerId) {
-        self.workers.remove(worker);
+        let starts = self.workers.remove(worker).into_iter().flat_map(|worker| worker.starts);
+        self.forgotten.extend(starts.map(|start| start.id));
+        let surplus = self.forgotten.len().saturating_sub(FORGOTTEN_STARTS);
+        self.forgotten.drain(..surplus);
         self.reporters.retain(|_, workers| {
             workers.remove(worker);
             !workers.is_empty()
@@ -236,6 +261,11 @@ impl CumulativeReports {
         self.workers.len()
     }
 
+    /// Their names.
+    pub fn worker_ids(&self) -> impl Iterator<Item = &WorkerId> {
+        self.workers.keys()
+    }
+
     /// Rows kept over all workers, for a fullness metric.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -254,9 +284,10 @@ impl CumulativeReports {
 }
 
 impl From<Saved> for CumulativeReports {
-    fn from(Saved { workers }: Saved) -> Self {
+    fn from(Saved { workers, forgotten }: Saved) -> Self {
         let mut reports = Self {
             workers,
+            forgotten,
             ..Self::default()
         };
         for (id, worker) in &reports.workers {
@@ -270,39 +301,63 @@ impl From<Saved> for CumulativeReports {
 
 impl Worker {
     /// The named start, opened if it is new; `None` for one that was closed.
-    fn start(&mut self, id: &StartId, sequence: u64, max: usize) -> Option<&mut Start> {
+    fn start(&mut self, id: &StartId, leaky: bool, max: usize) -> Option<&mut Start> {
         if self.closed.contains(id) {
             return None;
         }
         let position = self.starts.iter().position(|start| start.id == *id);
         let position = position.unwrap_or_else(|| {
-            self.open(id, sequence, max);
+            self.close_down_to(max.max(1) - 1);
+            self.starts.push_back(Start::new(id.clone(), leaky));
             self.starts.len() - 1
         });
         self.starts.get_mut(position)
     }
 
-    fn open(&mut self, id: &StartId, sequence: u64, max: usize) {
-        while self.starts.len() >= max.max(1) {
+    fn close_down_to(&mut self, most: usize) {
+        while self.starts.len() > most {
             let Some(oldest) = self.starts.pop_front() else { break };
             self.closed.push_back(oldest.id);
         }
         while self.closed.len() > CLOSED_STARTS {
             self.closed.pop_front();
         }
-        let whole = sequence <= 1;
-        self.starts.push_back(Start {
-            id: id.clone(),
-            whole,
-            leaky: false,
-            changes: 0,
-            rows: BTreeMap::new(),
-        });
     }
 }
 
 impl Start {
-    fn take(&mut self, row: &Row, report: &Report, at: Millis, max: usize, losses: &mut Losses) -> Option<Difference> {
+    fn new(id: StartId, leaky: bool) -> Self {
+        Self {
+            id,
+            told: None,
+            leaky,
+            changes: 0,
+            rows: BTreeMap::new(),
+        }
+    }
+
+    /// When that happened of which nothing was heard before `report`.
+    fn placement(&self, report: &Report, at: Millis) -> Placement {
+        let within = match (report.since_start, self.told) {
+            (Some(made), told) => made.saturating_sub(told.unwrap_or_default()) <= MOMENT,
+            // An older worker: its first report may cover hours, the others do not.
+            (None, told) => told.is_some(),
+        };
+        if within {
+            Placement::At(at)
+        } else {
+            Placement::Before(at)
+        }
+    }
+
+    fn take(
+        &mut self,
+        row: &Row,
+        report: &Report,
+        placement: Placement,
+        max: usize,
+        losses: &mut Losses,
+    ) -> Option<Difference> {
         let known = self
             .rows
             .get(&row.sli)
@@ -316,17 +371,12 @@ impl Start {
             losses.implausible_rows += 1;
             return None;
         }
-        let (unknown, leaky, whole) = (known.is_none(), self.leaky, self.whole);
+        let (unknown, leaky) = (known.is_none(), self.leaky);
         self.keep(row, report.sequence, max, losses);
         if unknown && leaky {
             losses.uncounted_rows += 1;
             return None;
         }
-        let placement = if unknown && !whole {
-            Placement::Before(at)
-        } else {
-            Placement::At(at)
-        };
         (!new.is_empty()).then(|| Difference {
             sli: row.sli.clone(),
             revision: row.revision.clone(),

@@ -33,6 +33,7 @@ fn report(start: &str, sequence: u64, rows: Vec<Row>) -> Report {
         start: start.into(),
         sequence,
         age: Duration::ZERO,
+        since_start: Some(secs(sequence - 1)),
         rows,
     }
 }
@@ -122,6 +123,68 @@ fn counts_of_a_start_nobody_saw_begin_have_no_time_but_count() {
 }
 
 #[test]
+fn what_arrives_after_a_silence_has_no_time_but_counts() {
+    let mut reports = CumulativeReports::default();
+    reports.ingest(&report("s1", 1, vec![row("a", 10, 0)]), START);
+    let soon = START.plus(secs(30));
+    let known = reports.ingest(&report("s1", 31, vec![row("a", 20, 0)]), soon);
+    assert_eq!(known[0].placement, Placement::At(soon));
+    // Whatever the operator's clock does: the worker's says how long it was.
+    let late = START.minus(secs(3_600));
+    let known = reports.ingest(&report("s1", 62, vec![row("a", 20, 900)]), late);
+    assert_eq!(
+        (known[0].placement, sum(&known)),
+        (Placement::Before(late), Counts::new(0, 900))
+    );
+}
+
+#[test]
+fn an_empty_report_says_that_nothing_happened_until_then() {
+    let mut reports = CumulativeReports::default();
+    for seconds in (0..100).step_by(10) {
+        reports.ingest(&report("s1", seconds + 1, vec![]), START.plus(secs(seconds)));
+    }
+    let at = START.plus(secs(91));
+    let first = reports.ingest(&report("s1", 92, vec![row("a", 1, 1)]), at);
+    assert_eq!(first[0].placement, Placement::At(at));
+}
+
+#[test]
+fn a_worker_that_just_started_counts_from_its_start_even_for_a_replica_that_is_late() {
+    let mut reports = CumulativeReports::default();
+    let young = report("s1", 31, vec![row("a", 5, 5)]);
+    assert_eq!(reports.ingest(&young, START)[0].placement, Placement::At(START));
+}
+
+#[test]
+fn a_worker_that_does_not_say_its_age_is_believed_from_its_second_report_on() {
+    let mut reports = CumulativeReports::default();
+    for (sequence, placement) in [(1, Placement::Before(START)), (2, Placement::At(START))] {
+        let mut older = report("s1", sequence, vec![row("a", sequence, 0)]);
+        older.since_start = None;
+        assert_eq!(reports.ingest(&older, START)[0].placement, placement);
+    }
+}
+
+#[test]
+fn a_worker_that_was_forgotten_and_comes_back_is_not_counted_again() {
+    let mut reports = CumulativeReports::default();
+    reports.ingest(&report("s1", 1, vec![row("a", 100, 5)]), START);
+    reports.forget_worker(&"node-a".into());
+    let mut reports: CumulativeReports = serde_json::from_slice(&serde_json::to_vec(&reports).unwrap()).unwrap();
+    assert!(
+        reports
+            .ingest(&report("s1", 900, vec![row("a", 120, 5)]), START)
+            .is_empty()
+    );
+    assert_eq!(reports.losses().uncounted_rows, 1);
+    assert_eq!(
+        sum(&reports.ingest(&report("s1", 901, vec![row("a", 121, 6)]), START)),
+        Counts::new(1, 1)
+    );
+}
+
+#[test]
 fn a_closed_start_is_refused_and_counted() {
     let mut reports = CumulativeReports::new(Limits {
         starts: 2,
@@ -142,7 +205,7 @@ fn workers_beyond_the_limit_are_refused_and_counted() {
     });
     reports.ingest(&report("s1", 1, vec![row("a", 5, 0)]), START);
     let mut other = report("s1", 1, vec![row("a", 5, 0)]);
-    other.worker = WorkerId::from("node-b");
+    (other.worker, other.start) = (WorkerId::from("node-b"), StartId::from("s2"));
     assert!(reports.ingest(&other, START).is_empty());
     assert_eq!((reports.losses().worker_limit, reports.workers()), (1, 1));
     reports.forget_worker(&"node-a".into());
@@ -361,6 +424,7 @@ fn play(acts: &[(u8, Act)]) -> (Vec<Report>, BTreeMap<Revision, Counts>) {
             start: StartId::new(format!("start-{start}")),
             sequence: *sequence,
             age: Duration::ZERO,
+            since_start: Some(Duration::ZERO),
             rows: rows.collect(),
         });
     }

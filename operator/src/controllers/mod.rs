@@ -9,9 +9,9 @@
 //! ```
 //!
 //! One task owns every state and never waits for the network. Requests run in tasks beside it and bring their outcome back.
-//! Only the leader judges, publishes, writes and acts. A follower keeps the world up to date and drops deliveries without
-//! acknowledging them, so the workers keep them for the leader. When the Lease is lost, requests under way are abandoned; an
-//! act whose patch was sent is found by its annotation.
+//! Only the leader judges, publishes, writes and acts. A follower keeps the world up to date, counts what workers report as
+//! the leader does, and learns what that decided, so that it can go on where the leader stopped. When the Lease is lost,
+//! requests under way are abandoned; an act whose patch was sent is found by its annotation.
 
 mod desk;
 mod invalid;
@@ -28,6 +28,7 @@ use std::path::PathBuf;
 
 use kube::Client;
 use prometheus_client::registry::Registry;
+use shoalwatch_core::Millis;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SharedClock;
 use crate::distribution::{Delivery, Distribution};
 use crate::lease::Leadership;
+use crate::replicas::{DECISIONS, Replica};
 use crate::status::{self, Budget};
 use crate::{events, history};
 
@@ -54,6 +56,8 @@ pub struct Inputs<'a> {
     pub data_dir: PathBuf,
     /// The wall clock.
     pub clock: SharedClock,
+    /// This one among other replicas; `None`: there are no others.
+    pub(crate) replica: Option<Replica>,
     /// Where metrics are registered.
     pub registry: &'a mut Registry,
     /// Told to stop.
@@ -88,6 +92,7 @@ pub fn run(inputs: Inputs<'_>) -> impl Future<Output = Result<(), Error>> + Send
         leadership,
         data_dir,
         clock,
+        replica,
         registry,
         stop,
     } = inputs;
@@ -95,9 +100,21 @@ pub fn run(inputs: Inputs<'_>) -> impl Future<Output = Result<(), Error>> + Send
     let (statuses, writer) = status::channel(client.clone(), leadership.clone(), Budget::default(), registry);
     let metrics = desk::Metrics::register(registry);
     async move {
-        let opened = history::open(&data_dir).await;
-        let (watches, changes) = world::watches::start(&client, &namespace, &metrics.watches);
+        let mut opened = history::open(&data_dir).await;
         let mut helpers = JoinSet::new();
+        let (learnt, decisions) = mpsc::channel(DECISIONS);
+        if let Some(replica) = replica {
+            let now = Millis(clock.now().as_millisecond());
+            if stop
+                .run_until_cancelled(replica.begin(&mut opened, now))
+                .await
+                .is_none()
+            {
+                return Ok(());
+            }
+            helpers.spawn(replica.follow(leadership.clone(), learnt));
+        }
+        let (watches, changes) = world::watches::start(&client, &namespace, &metrics.watches);
         helpers.spawn(publisher.run());
         helpers.spawn(writer.run(stop.clone()));
         let desk = desk::Desk::new(desk::Parts {
@@ -111,7 +128,7 @@ pub fn run(inputs: Inputs<'_>) -> impl Future<Output = Result<(), Error>> + Send
             opened,
             metrics,
         });
-        let ended = desk.run(changes, deliveries, stop).await;
+        let ended = desk.run(changes, deliveries, decisions, stop).await;
         drop(watches);
         helpers.shutdown().await;
         ended

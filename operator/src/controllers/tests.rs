@@ -105,6 +105,7 @@ fn start(client: Client, namespace: String, turn: MutexGuard<'static, ()>) -> Cl
         leadership,
         data_dir: data.path().to_owned(),
         clock: Arc::new(SystemClock),
+        replica: None,
         registry: &mut Registry::default(),
         stop: stop.clone(),
     });
@@ -247,6 +248,7 @@ impl Cluster {
                     sequence: beat,
                     rows: rates.iter().map(row).collect(),
                     age_ms: 0,
+                    start_age_ms: 1,
                 };
                 let (done, _acknowledged) = oneshot::channel();
                 let node = NODE.to_owned();

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use shoalwatch_node_api::{
     limits,
+    replicas::replicas_server::ReplicasServer,
     wire::{self, distribution_server as generated},
 };
 use tokio::{net::TcpListener, sync::mpsc};
@@ -22,7 +23,7 @@ use super::{
     residents::Residents,
     stream::{OUTBOX, Shared, Stream},
 };
-use crate::logging::chain;
+use crate::{logging::chain, replicas::server::Copies};
 
 /// A silent connection is pinged so often …
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -48,6 +49,7 @@ pub(crate) struct Server<A> {
     authenticator: Arc<A>,
     shared: Shared,
     streams: TaskTracker,
+    copies: Option<Copies<A>>,
 }
 
 impl<A: Authenticator> Server<A> {
@@ -72,7 +74,14 @@ impl<A: Authenticator> Server<A> {
             authenticator: Arc::new(authenticator),
             shared,
             streams: TaskTracker::new(),
+            copies: None,
         }
+    }
+
+    /// Serves other replicas too.
+    pub(crate) fn with_copies(mut self, copies: Copies<A>) -> Self {
+        self.copies = Some(copies);
+        self
     }
 
     /// The same server, to be served once until `stop`, which ends the streams too.
@@ -84,6 +93,7 @@ impl<A: Authenticator> Server<A> {
                 ..self.shared.clone()
             },
             streams: TaskTracker::new(),
+            copies: self.copies.clone(),
         }
     }
 
@@ -96,6 +106,7 @@ impl<A: Authenticator> Server<A> {
             self.shared.roster.clone(),
             self.streams.clone(),
         );
+        let copies = self.copies.clone().map(ReplicasServer::new);
         let service = generated::DistributionServer::new(self).max_decoding_message_size(limits::MESSAGE_BYTES);
         let serving = Transport::builder()
             .tls_config(tls)
@@ -104,6 +115,7 @@ impl<A: Authenticator> Server<A> {
             .http2_keepalive_timeout(Some(PING_ANSWER))
             .max_concurrent_streams(STREAMS_PER_CONNECTION)
             .add_service(service)
+            .add_optional_service(copies)
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 stop.clone().cancelled_owned(),

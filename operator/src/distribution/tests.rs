@@ -240,6 +240,7 @@ impl Worker {
             sequence,
             rows: vec![row; rows],
             age_ms: 0,
+            start_age_ms: 1,
         }))
         .await;
     }

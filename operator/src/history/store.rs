@@ -17,17 +17,19 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use super::copy::Marks;
+
 const FILE: &str = "history.redb";
 const DAMAGED: &str = "history.redb.damaged";
 /// One key: everything known of workers' counts, as JSON.
-const REPORTS: TableDefinition<&str, &[u8]> = TableDefinition::new("reports");
+pub(super) const REPORTS: TableDefinition<&str, &[u8]> = TableDefinition::new("reports");
 /// By uid of the SLO: [`Record`], as JSON.
-const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("slos");
+pub(super) const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("slos");
 /// By uid of the SLO: its windows, as `History::encode` writes them.
-const WINDOWS: TableDefinition<&str, &[u8]> = TableDefinition::new("windows");
+pub(super) const WINDOWS: TableDefinition<&str, &[u8]> = TableDefinition::new("windows");
 /// By uid of any object: its last spec that made sense, as JSON.
-const SPECS: TableDefinition<&str, &[u8]> = TableDefinition::new("specs");
-const ALL: &str = "all";
+pub(super) const SPECS: TableDefinition<&str, &[u8]> = TableDefinition::new("specs");
+pub(super) const ALL: &str = "all";
 
 /// Bytes of the file that are kept in memory: all of it is known already, so only what is being written.
 const CACHE: usize = 16 << 20;
@@ -44,10 +46,14 @@ pub struct Record {
     /// Since when the windows are incomplete because an older file was lost.
     #[serde(default)]
     pub lost: Option<Millis>,
+    /// Of the leader that decided this, and how often it was decided about the SLO: of two records the one where these are
+    /// greater is newer.
+    #[serde(default)]
+    pub age: (u64, u64),
 }
 
 /// Everything that was saved.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Saved {
     /// The workers' counts.
     pub reports: CumulativeReports,
@@ -57,6 +63,16 @@ pub struct Saved {
     pub specs: BTreeMap<String, Vec<u8>>,
     /// SLOs of which something was saved that cannot be read.
     pub unreadable: BTreeSet<String>,
+}
+
+impl Saved {
+    /// Keeps what the leader decided about an SLO that nobody has asked for yet, unless something newer is known.
+    pub fn learn(&mut self, uid: String, record: Record) {
+        let (known, _) = self.slos.entry(uid).or_default();
+        if record.age > known.age {
+            *known = record;
+        }
+    }
 }
 
 /// What is to be saved, in one transaction.
@@ -133,7 +149,20 @@ type Job = (Snapshot, oneshot::Sender<Result<(), StoreError>>);
 
 /// The file, open. Snapshots are saved in the order they were handed over.
 #[derive(Clone, Debug)]
-pub struct Store(mpsc::Sender<Job>);
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    pub(super) database: Arc<Database>,
+    pub(super) marks: Marks,
+}
+
+/// The rows of all tables, as they are stored and copied.
+#[derive(Debug, Default)]
+pub(crate) struct Raw {
+    pub(super) reports: Option<Vec<u8>>,
+    pub(super) records: BTreeMap<String, Vec<u8>>,
+    pub(super) windows: BTreeMap<String, Vec<u8>>,
+    pub(super) specs: BTreeMap<String, Vec<u8>>,
+}
 
 /// What opening came to.
 #[derive(Debug)]
@@ -212,16 +241,22 @@ async fn read(path: PathBuf) -> Result<(Store, Saved), StoreError> {
         Ok::<_, StoreError>((database, saved))
     });
     let (database, saved) = opened.await.map_err(StoreError::Panic)??;
-    let (store, jobs) = mpsc::channel(QUEUE);
-    tokio::spawn(serve(Arc::new(database), jobs));
-    Ok((Store(store), saved))
+    let (sender, jobs) = mpsc::channel(QUEUE);
+    let (database, marks) = (Arc::new(database), Marks::new());
+    tokio::spawn(serve(Arc::clone(&database), marks.clone(), jobs));
+    let store = Store {
+        jobs: sender,
+        database,
+        marks,
+    };
+    Ok((store, saved))
 }
 
 /// Saves one snapshot after the other until every [`Store`] is gone.
-async fn serve(database: Arc<Database>, mut jobs: mpsc::Receiver<Job>) {
+async fn serve(database: Arc<Database>, marks: Marks, mut jobs: mpsc::Receiver<Job>) {
     while let Some((snapshot, done)) = jobs.recv().await {
-        let database = Arc::clone(&database);
-        let saved = spawn_blocking(move || save(&database, &snapshot)).await;
+        let (database, marks) = (Arc::clone(&database), marks.clone());
+        let saved = spawn_blocking(move || save(&database, &snapshot).inspect(|()| marks.saved(&snapshot))).await;
         // Whoever handed it over may not be interested.
         drop(done.send(saved.map_err(StoreError::Panic).flatten()));
     }
@@ -230,35 +265,58 @@ async fn serve(database: Arc<Database>, mut jobs: mpsc::Receiver<Job>) {
 fn load(database: &Database) -> Result<Saved, StoreError> {
     create_tables(database)?;
     let transaction = database.begin_read()?;
-    let mut saved = Saved::default();
-    let reports = transaction.open_table(REPORTS)?;
-    if let Some(bytes) = reports.get(ALL)? {
-        // Without the counts the windows still hold; only what workers send next has no known beginning.
-        saved.reports = serde_json::from_slice(bytes.value()).unwrap_or_else(|error| {
-            warn!(%error, "workers' counts cannot be read");
-            CumulativeReports::default()
-        });
-    }
-    for row in transaction.open_table(SPECS)?.iter()? {
-        let (uid, json) = row?;
-        saved.specs.insert(uid.value().to_owned(), json.value().to_owned());
-    }
-    let windows = transaction.open_table(WINDOWS)?;
-    for row in transaction.open_table(RECORDS)?.iter()? {
-        let (uid, json) = row?;
-        let uid = uid.value().to_owned();
-        let record = serde_json::from_slice(json.value()).ok();
-        let history = windows
-            .get(uid.as_str())?
-            .and_then(|bytes| History::decode(bytes.value()).ok());
-        if record.is_none() || history.is_none() {
-            saved.unreadable.insert(uid.clone());
+    let rows = |table| -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let mut rows = BTreeMap::new();
+        for row in transaction.open_table::<&str, &[u8]>(table)?.iter()? {
+            let (key, value) = row?;
+            rows.insert(key.value().to_owned(), value.value().to_owned());
+        }
+        Ok(rows)
+    };
+    let raw = Raw {
+        reports: rows(REPORTS)?.remove(ALL),
+        records: rows(RECORDS)?,
+        windows: rows(WINDOWS)?,
+        specs: rows(SPECS)?,
+    };
+    Ok(raw.read())
+}
+
+impl Raw {
+    /// What can be read of it.
+    pub(crate) fn read(mut self) -> Saved {
+        let reports = self.reports.map(|json| serde_json::from_slice(&json));
+        let mut saved = Saved {
+            // Without the counts the windows still hold; only what workers send next has no known beginning.
+            reports: reports
+                .unwrap_or_else(|| Ok(CumulativeReports::default()))
+                .unwrap_or_else(|error| {
+                    warn!(%error, "workers' counts cannot be read");
+                    CumulativeReports::default()
+                }),
+            specs: self.specs,
+            ..Saved::default()
+        };
+        for (uid, json) in self.records {
+            let record = serde_json::from_slice(&json).ok();
+            let windows = self.windows.remove(&uid);
+            let history = windows.and_then(|bytes| History::decode(&bytes).ok());
+            if record.is_none() || history.is_none() {
+                saved.unreadable.insert(uid.clone());
+            }
+            saved
+                .slos
+                .insert(uid, (record.unwrap_or_default(), history.unwrap_or_default()));
         }
         saved
-            .slos
-            .insert(uid, (record.unwrap_or_default(), history.unwrap_or_default()));
     }
-    Ok(saved)
+
+    /// What was decided about SLOs, by uid.
+    pub(crate) fn records(self) -> Vec<(String, Record)> {
+        let records = self.records.into_iter();
+        let read = |(uid, json): (String, Vec<u8>)| Some((uid, serde_json::from_slice(&json).ok()?));
+        records.filter_map(read).collect()
+    }
 }
 
 fn create_tables(database: &Database) -> Result<(), StoreError> {
@@ -274,7 +332,7 @@ impl Store {
     /// Hands a snapshot over at once, in this order; the future says when it is on the disk.
     pub fn save(&self, snapshot: Snapshot) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         let (done, saved) = oneshot::channel();
-        let handed_over = self.0.try_send((snapshot, done)).is_ok();
+        let handed_over = self.jobs.try_send((snapshot, done)).is_ok();
         async move {
             if !handed_over {
                 return Err(StoreError::Busy);

@@ -26,6 +26,8 @@ pub(super) enum Outcome {
     Acquired,
     Renewed,
     Yielded,
+    /// It could be won, but the history is not there yet.
+    Waited,
     Lost,
     Conflict,
     Failed,

@@ -98,6 +98,8 @@ pub struct Campaign {
     won: Option<(u64, Instant)>,
     /// The Lease's `resourceVersion` as last read, and since when it is that.
     seen: Option<(String, Instant)>,
+    /// Cancelled: the Lease may be taken.
+    may_lead: CancellationToken,
 }
 
 impl Campaign {
@@ -112,7 +114,14 @@ impl Campaign {
             leadership: watch::Sender::default(),
             won: None,
             seen: None,
+            may_lead: cancelled(),
         }
+    }
+
+    /// Takes the Lease not before `may_lead` is cancelled; until then the campaign only looks on.
+    #[must_use]
+    pub fn after(self, may_lead: CancellationToken) -> Self {
+        Self { may_lead, ..self }
     }
 
     /// Who leads, as it changes.
@@ -125,8 +134,13 @@ impl Campaign {
     /// the API server more regularly, so `readiness` is told here whether it answers.
     pub async fn run(mut self, readiness: Readiness, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            let waits = !self.may_lead.is_cancelled();
             let wait = self.attempt(&readiness).await;
-            stop.run_until_cancelled(sleep(wait)).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.may_lead.cancelled(), if waits => {}
+                () = sleep(wait) => {}
+            }
         }
         self.release().await;
     }
@@ -173,6 +187,7 @@ impl Campaign {
         let unchanged = self.note(lease.as_ref());
         let spec = lease.as_ref().and_then(|lease| lease.spec.as_ref());
         match evaluate(spec, unchanged, self.me(), self.clock.now()) {
+            Step::Acquire { .. } if !self.may_lead.is_cancelled() => Ok(Outcome::Waited),
             Step::Yield => {
                 self.lose("another replica holds the lease");
                 Ok(Outcome::Yielded)
@@ -206,13 +221,16 @@ impl Campaign {
     fn note(&mut self, lease: Option<&Lease>) -> Duration {
         let seen = lease.and_then(|lease| lease.metadata.resource_version.clone());
         let spec_term = lease.and_then(|lease| lease.spec.as_ref()).map_or(0, term);
-        self.leadership.send_if_modified(|leadership| {
+        let news = self.leadership.send_if_modified(|leadership| {
             let news = !leadership.leading && spec_term > leadership.term;
             if news {
                 leadership.term = spec_term;
             }
             news
         });
+        if news {
+            self.metrics.show(*self.leadership.borrow());
+        }
         match (&self.seen, seen) {
             (Some((last, since)), Some(now)) if *last == now => since.elapsed(),
             (_, now) => {
@@ -318,6 +336,12 @@ impl Campaign {
             .map_err(Error::from_write)?;
         Ok(())
     }
+}
+
+fn cancelled() -> CancellationToken {
+    let token = CancellationToken::new();
+    token.cancel();
+    token
 }
 
 #[cfg(test)]

@@ -138,6 +138,25 @@ async fn another_replicas_lease_is_taken_once_it_was_unchanged_for_its_duration_
 }
 
 #[tokio::test]
+async fn a_replica_without_its_history_looks_on_and_takes_the_lease_once_it_has_it() {
+    let (campaign, mut server) = campaign();
+    let may_lead = CancellationToken::new();
+    let mut campaign = campaign.after(may_lead.clone());
+    let readiness = Readiness::default();
+    let ((), asked) = tokio::join!(
+        async {
+            let _pause = campaign.attempt(&readiness).await;
+        },
+        server.answer(|_| (200, lease("41", "", 7)))
+    );
+    assert_eq!(asked.what, GET);
+    assert_eq!(*campaign.leadership().borrow(), following(7));
+    may_lead.cancel();
+    attempt(&mut campaign, &mut server, lease("41", "", 7)).await;
+    assert_eq!(*campaign.leadership().borrow(), leading(8));
+}
+
+#[tokio::test]
 async fn a_graceful_stop_ends_leading_first_and_then_releases_the_lease_under_its_term() {
     let (mut campaign, mut server) = campaign();
     let won = attempt(&mut campaign, &mut server, lease("41", "", 7)).await;

@@ -144,19 +144,24 @@ pub struct Push {
     pub config: ::core::option::Option<NodeConfig>,
 }
 /// Counts are cumulative since the worker's start, so a report can be sent twice, late or never without a wrong sum.
+/// Sent at every interval where rows changed, and every 10 s where none did: what a report brings happened since the one
+/// before it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SliReport {
     #[prost(string, tag = "1")]
     pub start_id: ::prost::alloc::string::String,
-    /// Rises by one with every report of a start.
+    /// Rises with every report of a start, to whichever replica.
     #[prost(uint64, tag = "2")]
     pub sequence: u64,
-    /// Only rows that changed since the last acknowledged report. At most 4096.
+    /// Only rows that changed since the last report that this replica acknowledged on this stream. At most 4096.
     #[prost(message, repeated, tag = "3")]
     pub rows: ::prost::alloc::vec::Vec<SliRow>,
     /// Milliseconds between the newest count in the rows and the sending.
     #[prost(uint64, tag = "4")]
     pub age_ms: u64,
+    /// Milliseconds between the worker's start and the sending: no count is older. 0: not known.
+    #[prost(uint64, tag = "5")]
+    pub start_age_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SliRow {

@@ -1,10 +1,15 @@
-use super::{Row, RowId, SliCounters};
+use super::{Heard, Row, RowId, SliCounters};
 use std::sync::Arc;
+
+/// Where reports go: one stream to one replica of the operator. A stream that is opened again is another receiver, because
+/// nobody knows what the replica behind it still has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Receiver(pub u64);
 
 /// What changed, to be sent to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// From 1, one higher with every report.
+    /// From 1, higher with every report to anybody.
     pub sequence: u64,
     /// Cumulative rows.
     pub rows: Vec<ReportRow>,
@@ -30,20 +35,19 @@ pub struct ReportRow {
 }
 
 impl SliCounters {
-    /// Whether there is anything that was not acknowledged yet.
+    /// Whether there is anything that `receiver` did not acknowledge yet.
     #[must_use]
-    pub fn has_changes(&self) -> bool {
-        self.rows
-            .values()
-            .any(|row| row.is_reported() && row.changed_in > self.acknowledged)
+    pub fn has_changes(&self, receiver: Receiver) -> bool {
+        self.due(self.heard(receiver)).next().is_some()
     }
 
-    /// The rows that changed since the last acknowledged report, at most [`super::SliLimits::rows_per_report`] of them. Rows are in
-    /// every report until one with their latest change is acknowledged.
-    pub fn report(&mut self) -> Report {
+    /// The rows that changed since the last report that `receiver` acknowledged, at most [`super::SliLimits::rows_per_report`]
+    /// of them; one that never was here gets all. Rows are in every report until one with their latest change is acknowledged.
+    pub fn report(&mut self, receiver: Receiver) -> Report {
         let sequence = self.next_report;
         self.next_report += 1;
-        let due: Vec<RowId> = self.due().collect();
+        let heard = self.heard(receiver);
+        let due: Vec<RowId> = self.due(heard).collect();
         let (now, later) = due.split_at(due.len().min(self.limits.rows_per_report.max(1)));
         // What this report leaves out must not be taken as acknowledged with it.
         for id in later {
@@ -51,33 +55,53 @@ impl SliCounters {
                 row.changed_in = self.next_report;
             }
         }
-        if let Some(next) = later.first() {
-            self.cursor = *next;
-        }
+        let cursor = later.first().copied().unwrap_or(heard.cursor);
+        self.remember(receiver, Heard { cursor, ..heard });
         let rows = now.iter().filter_map(|id| self.rows.get(id)).map(Row::report).collect();
         Report { sequence, rows }
     }
 
-    fn due(&self) -> impl Iterator<Item = RowId> + '_ {
-        let (after, before) = (self.rows.range(self.cursor..), self.rows.range(..self.cursor));
+    /// Every row of the SLIs in force.
+    pub fn reported(&self) -> impl Iterator<Item = ReportRow> + '_ {
+        self.rows.values().filter(|row| row.is_reported()).map(Row::report)
+    }
+
+    fn heard(&self, receiver: Receiver) -> Heard {
+        self.receivers.get(&receiver).copied().unwrap_or_default()
+    }
+
+    fn remember(&mut self, receiver: Receiver, heard: Heard) {
+        if self.receivers.len() < self.limits.receivers || self.receivers.contains_key(&receiver) {
+            self.receivers.insert(receiver, heard);
+        }
+    }
+
+    fn due(&self, heard: Heard) -> impl Iterator<Item = RowId> + '_ {
+        let (after, before) = (self.rows.range(heard.cursor..), self.rows.range(..heard.cursor));
         after
             .chain(before)
-            .filter(|(_, row)| row.is_reported() && row.changed_in > self.acknowledged)
+            .filter(move |(_, row)| row.is_reported() && row.changed_in > heard.acknowledged)
             .map(|(id, _)| *id)
     }
 
-    /// The receiver has this report. Late and repeated acknowledgements, and those of reports that were never made, do nothing.
-    pub fn acknowledge(&mut self, sequence: u64) {
-        if sequence < self.next_report {
-            self.acknowledged = self.acknowledged.max(sequence);
+    /// `receiver` has this report. Late and repeated acknowledgements, those of reports that were never made, and those of a
+    /// receiver that left do nothing.
+    pub fn acknowledge(&mut self, receiver: Receiver, sequence: u64) {
+        let next_report = self.next_report;
+        if let Some(heard) = self.receivers.get_mut(&receiver).filter(|_| sequence < next_report) {
+            heard.acknowledged = heard.acknowledged.max(sequence);
         }
     }
 
-    /// A receiver that may know nothing (another operator leads): the next reports have all rows.
-    pub fn report_all_again(&mut self) {
-        for row in self.rows.values_mut() {
-            row.changed_in = self.next_report;
-        }
+    /// Nothing more is sent to `receiver`.
+    pub fn leave(&mut self, receiver: Receiver) {
+        self.receivers.remove(&receiver);
+    }
+
+    /// Receivers remembered, for a fullness metric against [`super::SliLimits::receivers`].
+    #[must_use]
+    pub fn receivers(&self) -> usize {
+        self.receivers.len()
     }
 }
 

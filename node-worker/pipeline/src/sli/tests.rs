@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 const SLIS: [&str; 2] = ["a", "b"];
 const REVISIONS: [&str; 3] = ["r1", "r2", "r3"];
+const ONE: Receiver = Receiver(1);
+const OTHER: Receiver = Receiver(2);
 
 fn definition(id: &str) -> SliDefinition {
     let mut bad = StatusSet::EMPTY;
@@ -54,7 +56,7 @@ fn answers_are_good_or_bad_by_status_and_counted_for_the_right_routes_only() {
     assert_eq!(counters.record(id, PodId(1), &pay(404)), Counted::Good);
     assert_eq!(counters.record(id, PodId(1), &pay(500)), Counted::Bad);
     assert_eq!(counters.record(id, PodId(1), &answer(500)), Counted::NotMeant);
-    let report = counters.report();
+    let report = counters.report(ONE);
     assert_eq!(
         report.rows.iter().map(|row| (row.good, row.bad)).collect::<Vec<_>>(),
         [(2, 1)]
@@ -167,7 +169,7 @@ fn bad_pods_are_those_that_ever_gave_a_bad_answer_and_are_still_there() {
     counters.record(id, PodId(2), &answer(500));
     counters.record(id, PodId(4), &answer(500));
     counters.forget_pod(PodId(2));
-    let report = counters.report();
+    let report = counters.report(ONE);
     let row = row(&report, "a", "r1").unwrap();
     assert_eq!((row.good, row.bad, row.pods, row.bad_pods), (1, 3, 2, 1));
 }
@@ -180,7 +182,7 @@ fn a_loss_that_could_be_anybodys_is_put_on_all_that_are_watched_and_never_good()
     counters.lose_everywhere(5);
     counters.lose(b, 2);
     counters.lose(b, 0);
-    let report = counters.report();
+    let report = counters.report(ONE);
     let seen: Vec<_> = report
         .rows
         .iter()
@@ -214,8 +216,8 @@ fn pods_that_come_and_go_are_changes() {
     let mut counters = counters(SliLimits::default());
     let id = counters.row("a", "r1").unwrap();
     let settle = |counters: &mut SliCounters| {
-        let report = counters.report();
-        counters.acknowledge(report.sequence);
+        let report = counters.report(ONE);
+        counters.acknowledge(ONE, report.sequence);
         report.rows.iter().map(|row| row.pods).collect::<Vec<_>>()
     };
     assert_eq!(settle(&mut counters), [0]);
@@ -232,12 +234,12 @@ fn an_sli_that_comes_back_goes_on_where_it_was() {
     let mut counters = counters(SliLimits::default());
     let id = counters.row("a", "r1").unwrap();
     counters.record(id, PodId(1), &answer(200));
-    let sequence = counters.report().sequence;
-    counters.acknowledge(sequence);
+    let sequence = counters.report(ONE).sequence;
+    counters.acknowledge(ONE, sequence);
     counters.configure([]);
-    assert!(!counters.has_changes() && counters.report().rows.is_empty());
+    assert!(!counters.has_changes(ONE) && counters.report(ONE).rows.is_empty());
     counters.configure(SLIS.map(definition));
-    let report = counters.report();
+    let report = counters.report(ONE);
     assert_eq!(row(&report, "a", "r1").map(|row| row.good), Some(1));
     assert_eq!(counters.row("a", "r1"), Ok(id));
 }
@@ -246,24 +248,24 @@ fn an_sli_that_comes_back_goes_on_where_it_was() {
 fn an_acknowledgement_of_a_report_that_was_never_made_does_nothing() {
     let mut counters = counters(SliLimits::default());
     counters.row("a", "r1").unwrap();
-    counters.acknowledge(u64::MAX);
-    counters.acknowledge(1);
-    assert!(counters.has_changes());
-    let sequence = counters.report().sequence;
-    counters.acknowledge(sequence);
-    assert!(!counters.has_changes());
+    counters.acknowledge(ONE, u64::MAX);
+    counters.acknowledge(ONE, 1);
+    assert!(counters.has_changes(ONE));
+    let sequence = counters.report(ONE).sequence;
+    counters.acknowledge(ONE, sequence);
+    assert!(!counters.has_changes(ONE));
 }
 
 #[test]
 fn a_late_acknowledgement_of_an_older_report_takes_nothing_back() {
     let mut counters = counters(SliLimits::default());
     let id = counters.row("a", "r1").unwrap();
-    let older = counters.report().sequence;
+    let older = counters.report(ONE).sequence;
     counters.record(id, PodId(1), &answer(200));
-    let newer = counters.report().sequence;
-    counters.acknowledge(newer);
-    counters.acknowledge(older);
-    assert!(!counters.has_changes());
+    let newer = counters.report(ONE).sequence;
+    counters.acknowledge(ONE, newer);
+    counters.acknowledge(ONE, older);
+    assert!(!counters.has_changes(ONE));
 }
 
 #[test]
@@ -281,14 +283,46 @@ fn short_reports_give_every_row_its_turn() {
         for id in &ids {
             counters.record(*id, PodId(1), &answer(200));
         }
-        let report = counters.report();
-        counters.acknowledge(report.sequence);
+        let report = counters.report(ONE);
+        counters.acknowledge(ONE, report.sequence);
         shown.extend(report.rows.iter().map(|row| row.revision.to_string()));
     }
     assert_eq!(shown, ["r1", "r2", "r3", "r1", "r2", "r3"]);
 }
 
-/// What happens to a worker, its stream and the operator behind it.
+#[test]
+fn every_receiver_has_acknowledgements_of_its_own() {
+    let mut counters = counters(SliLimits::default());
+    let id = counters.row("a", "r1").unwrap();
+    counters.record(id, PodId(1), &answer(200));
+    let sequence = counters.report(ONE).sequence;
+    counters.acknowledge(ONE, sequence);
+    assert!(!counters.has_changes(ONE) && counters.has_changes(OTHER));
+    assert_eq!(counters.report(OTHER).rows.len(), 1);
+    counters.leave(ONE);
+    counters.acknowledge(ONE, sequence);
+    assert!(counters.has_changes(ONE), "nobody knows what it still has");
+}
+
+#[test]
+fn a_receiver_too_many_is_told_everything_again_and_again() {
+    let mut counters = counters(SliLimits {
+        receivers: 1,
+        ..SliLimits::default()
+    });
+    counters.row("a", "r1").unwrap();
+    for receiver in [ONE, OTHER] {
+        let sequence = counters.report(receiver).sequence;
+        counters.acknowledge(receiver, sequence);
+    }
+    assert_eq!(
+        (counters.report(ONE).rows.len(), counters.report(OTHER).rows.len()),
+        (0, 1)
+    );
+    assert_eq!(counters.receivers(), 1);
+}
+
+/// What happens to a worker, its streams and the replicas behind them.
 #[derive(Debug, Clone)]
 enum Step {
     Finish {
@@ -304,64 +338,66 @@ enum Step {
     Configure {
         in_force: Vec<usize>,
     },
-    Report,
-    /// Any report ever sent arrives, for the first time or again.
-    Deliver(prop::sample::Index),
-    /// Any acknowledgement ever sent arrives, for the first time or again.
-    DeliverAck(prop::sample::Index),
-    /// Another receiver that asks for everything; acknowledgements to the old one may still arrive.
-    Takeover,
+    Report(usize),
+    /// Any report ever sent on a replica's streams arrives, for the first time or again.
+    Deliver(usize, prop::sample::Index),
+    /// Any acknowledgement that a replica ever sent arrives, for the first time or again.
+    DeliverAck(usize, prop::sample::Index),
+    /// The stream is opened again.
+    Reconnect(usize),
+    /// So is it to a replica that lost its memory.
+    Lost(usize),
 }
 
+const REPLICAS: usize = 2;
+
 fn step() -> impl Strategy<Value = Step> {
+    let replica = || 0..REPLICAS;
     prop_oneof![
         6 => (0..2usize, 0..3usize, prop::sample::select(vec![status(200), status(503), Status::ABORTED]))
             .prop_map(|(sli, revision, status)| Step::Finish { sli, revision, status }),
         1 => (0..2usize, 0..3usize, 0u64..9).prop_map(|(sli, revision, lost)| Step::Lose { sli, revision, lost }),
         1 => prop::sample::subsequence(vec![0, 1], 0..=2).prop_map(|in_force| Step::Configure { in_force }),
-        4 => Just(Step::Report),
-        4 => any::<prop::sample::Index>().prop_map(Step::Deliver),
-        4 => any::<prop::sample::Index>().prop_map(Step::DeliverAck),
-        1 => Just(Step::Takeover),
+        4 => replica().prop_map(Step::Report),
+        4 => (replica(), any::<prop::sample::Index>()).prop_map(|(replica, index)| Step::Deliver(replica, index)),
+        4 => (replica(), any::<prop::sample::Index>()).prop_map(|(replica, index)| Step::DeliverAck(replica, index)),
+        1 => replica().prop_map(Step::Reconnect),
+        1 => replica().prop_map(Step::Lost),
     ]
 }
 
 type Counts = BTreeMap<(String, String), [u64; 3]>;
 
-/// Adds up differences and ignores what is older than what it has, as an operator does.
+/// A replica of the operator: adds up what lies above the greatest it has.
 #[derive(Default)]
-struct Receiver {
-    newest: u64,
+struct Replica {
+    /// Of its newest stream.
+    receiver: u64,
+    sent: Vec<(Receiver, Report)>,
+    acknowledgements: Vec<(Receiver, u64)>,
     last: Counts,
     totals: Counts,
 }
 
-impl Receiver {
-    fn receive(&mut self, report: &Report) -> Result<(), TestCaseError> {
-        if report.sequence <= self.newest {
-            return Ok(());
-        }
-        self.newest = report.sequence;
+impl Replica {
+    fn receive(&mut self, report: &Report) {
         for row in &report.rows {
             let key = (row.sli.to_string(), row.revision.to_string());
-            let now = [row.good, row.bad, row.incomplete];
-            let last = self.last.insert(key.clone(), now).unwrap_or_default();
+            let last = self.last.entry(key.clone()).or_default();
             let total = self.totals.entry(key).or_default();
-            for ((total, now), last) in total.iter_mut().zip(now).zip(last) {
-                prop_assert!(now >= last, "a count went back");
-                *total += now - last;
+            for ((total, now), last) in total.iter_mut().zip([row.good, row.bad, row.incomplete]).zip(last) {
+                *total += now.saturating_sub(*last);
+                *last = now.max(*last);
             }
         }
-        Ok(())
     }
 }
 
 struct World {
     counters: SliCounters,
     truth: Counts,
-    sent: Vec<Report>,
-    acknowledgements: Vec<u64>,
-    receiver: Receiver,
+    replicas: [Replica; REPLICAS],
+    streams: u64,
 }
 
 impl World {
@@ -375,7 +411,7 @@ impl World {
         ))
     }
 
-    fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
+    fn take(&mut self, step: Step) {
         match step {
             Step::Finish { sli, revision, status } => {
                 if let Some((id, truth)) = self.row(sli, revision) {
@@ -392,36 +428,51 @@ impl World {
             Step::Configure { in_force } => self
                 .counters
                 .configure(in_force.iter().map(|sli| definition(SLIS[*sli]))),
-            Step::Report => self.sent.push(self.counters.report()),
-            Step::Deliver(index) if !self.sent.is_empty() => {
-                let report = index.get(&self.sent).clone();
-                self.receiver.receive(&report)?;
-                self.acknowledgements.push(report.sequence);
+            Step::Report(replica) => {
+                let replica = &mut self.replicas[replica];
+                let receiver = Receiver(replica.receiver);
+                replica.sent.push((receiver, self.counters.report(receiver)));
             }
-            Step::DeliverAck(index) if !self.acknowledgements.is_empty() => {
-                self.counters.acknowledge(*index.get(&self.acknowledgements));
+            Step::Deliver(replica, index) if !self.replicas[replica].sent.is_empty() => {
+                let replica = &mut self.replicas[replica];
+                let (receiver, report) = index.get(&replica.sent).clone();
+                replica.receive(&report);
+                replica.acknowledgements.push((receiver, report.sequence));
             }
-            Step::Takeover => {
-                self.counters.report_all_again();
-                self.receiver = Receiver::default();
-                // Its sequence goes on: reports to the old one never reach the new one.
-                self.sent.clear();
+            Step::DeliverAck(replica, index) if !self.replicas[replica].acknowledgements.is_empty() => {
+                let (receiver, sequence) = *index.get(&self.replicas[replica].acknowledgements);
+                self.counters.acknowledge(receiver, sequence);
             }
-            Step::Deliver(_) | Step::DeliverAck(_) => {}
+            Step::Reconnect(replica) => self.reconnect(replica),
+            Step::Lost(replica) => {
+                self.reconnect(replica);
+                self.replicas[replica] = Replica {
+                    receiver: self.streams,
+                    ..Replica::default()
+                };
+            }
+            Step::Deliver(..) | Step::DeliverAck(..) => {}
         }
-        Ok(())
+    }
+
+    fn reconnect(&mut self, replica: usize) {
+        self.counters.leave(Receiver(self.replicas[replica].receiver));
+        self.streams += 1;
+        self.replicas[replica].receiver = self.streams;
     }
 
     /// The network works again: what is left arrives.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         self.counters.configure(SLIS.map(definition));
-        for _ in 0..100 {
-            if !self.counters.has_changes() {
+        for _ in 0..200 {
+            let due = |replica: &&mut Replica| self.counters.has_changes(Receiver(replica.receiver));
+            let Some(replica) = self.replicas.iter_mut().find(due) else {
                 return Ok(());
-            }
-            let report = self.counters.report();
-            self.receiver.receive(&report)?;
-            self.counters.acknowledge(report.sequence);
+            };
+            let receiver = Receiver(replica.receiver);
+            let report = self.counters.report(receiver);
+            replica.receive(&report);
+            self.counters.acknowledge(receiver, report.sequence);
         }
         Err(TestCaseError::fail("the changes never end"))
     }
@@ -429,26 +480,25 @@ impl World {
 
 proptest! {
     #[test]
-    fn the_receivers_sums_are_what_was_counted_whatever_the_network_does(
-        steps in prop::collection::vec(step(), 0..150),
+    fn every_receivers_sums_are_what_was_counted_whatever_the_network_does(
+        steps in prop::collection::vec(step(), 0..200),
         rows_per_report in 1usize..8,
     ) {
         let mut world = World {
             counters: counters(SliLimits { rows_per_report, ..SliLimits::default() }),
             truth: Counts::new(),
-            sent: Vec::new(),
-            acknowledgements: Vec::new(),
-            receiver: Receiver::default(),
+            replicas: std::array::from_fn(|number| Replica { receiver: number as u64, ..Replica::default() }),
+            streams: REPLICAS as u64,
         };
         for step in steps {
-            world.take(step)?;
-            for (key, total) in &world.receiver.totals {
-                let truth = world.truth.get(key).copied().unwrap_or_default();
-                prop_assert!(total.iter().zip(truth).all(|(total, truth)| *total <= truth), "more than was counted");
-            }
+            world.take(step);
         }
         world.settle()?;
-        world.truth.retain(|key, _| world.receiver.totals.contains_key(key) || world.counters.row(&key.0, &key.1).is_ok());
-        prop_assert_eq!(&world.receiver.totals, &world.truth);
+        let shown = |(sli, revision): &(String, String)| world.counters.rows.values()
+            .any(|row| *row.sli == **sli && *row.revision == **revision);
+        world.truth.retain(|key, _| shown(key));
+        for replica in &world.replicas {
+            prop_assert_eq!(&replica.totals, &world.truth);
+        }
     }
 }

@@ -3,6 +3,8 @@
 mod operator;
 
 use std::{
+    future::ready,
+    net::SocketAddr,
     path::Path,
     process::{Child, Command},
     sync::Arc,
@@ -15,9 +17,9 @@ use shoalwatch_node_api::wire::{
     worker_message::Message as FromWorker,
 };
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
-use super::{Applier, Authority, ClientSettings, LastGood, OperatorClient};
+use super::{Applier, Authority, ClientSettings, LastGood, LastWords, OperatorClient, Resolve};
 use crate::{
     counters::{Count, Counters},
     discovery::ProcFs,
@@ -51,11 +53,18 @@ struct Worker {
     kernel: FakeKernel,
     counters: Arc<Counters>,
     applier: Applier,
+    last_words: LastWords,
     tasks: JoinSet<LoopEnded>,
 }
 
 impl Worker {
     fn start(operator: &Operator, folder: &Path) -> Self {
+        let listed = watch::Sender::new(vec![operator.address]);
+        Self::start_beside(operator, &Arc::new(listed), folder)
+    }
+
+    /// With replicas that come and go.
+    fn start_beside(operator: &Operator, listed: &Arc<watch::Sender<Vec<SocketAddr>>>, folder: &Path) -> Self {
         let (kernel, counters) = (FakeKernel::default(), Arc::new(Counters::default()));
         let setup = Setup {
             kernel: Box::new(kernel.clone()),
@@ -70,22 +79,34 @@ impl Worker {
         let (events, _thread) = EventLoop::start(setup).unwrap();
         let applier = Applier::new(events.clone(), Arc::clone(&counters));
         let settings = ClientSettings {
-            endpoint: operator.endpoint(),
+            host: "localhost".to_owned(),
             authority: Authority::File(operator.ca_file.clone()),
             token_file: folder.join("token"),
             node_name: "n1".into(),
             start_id: "start-1".into(),
+            started: Instant::now(),
             kernel_release: "6.1".into(),
             degraded: (0..20).map(|number| number.to_string()).collect(),
         };
         let last_good = LastGood::new(folder.join("state"));
-        let client = OperatorClient::new(settings, applier.clone(), events, last_good, Arc::clone(&counters));
+        let listed = Arc::clone(listed);
+        let resolve: Resolve = Arc::new(move || Box::pin(ready(Ok(listed.borrow().clone()))));
+        let client = OperatorClient::new(
+            settings,
+            resolve,
+            applier.clone(),
+            events,
+            last_good,
+            Arc::clone(&counters),
+        );
+        let last_words = client.last_words();
         let mut tasks = JoinSet::new();
         tasks.spawn(client.run());
         Self {
             kernel,
             counters,
             applier,
+            last_words,
             tasks,
         }
     }
@@ -156,7 +177,11 @@ impl Stream {
     }
 
     async fn lead(&mut self, term: u64) {
-        let role = Role::Leader.into();
+        self.welcome(Role::Leader, term).await;
+    }
+
+    async fn welcome(&mut self, role: Role, term: u64) {
+        let role = role.into();
         self.send(FromOperator::Welcome(Welcome { role, term })).await;
     }
 
@@ -165,12 +190,33 @@ impl Stream {
         self.to_worker.send(Ok(message)).await.unwrap();
     }
 
+    /// The next message that is no report.
+    async fn answer(&mut self) -> FromWorker {
+        loop {
+            match self.next().await {
+                FromWorker::SliReport(_) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The next report with rows in it.
     async fn report(&mut self) -> SliReport {
         loop {
-            if let FromWorker::SliReport(report) = self.next().await {
+            if let FromWorker::SliReport(report) = self.next().await
+                && !report.rows.is_empty()
+            {
                 return report;
             }
         }
+    }
+
+    async fn acknowledge(&mut self, report: &SliReport) {
+        let ack = SliAck {
+            start_id: report.start_id.clone(),
+            sequence: report.sequence,
+        };
+        self.send(FromOperator::SliAck(ack)).await;
     }
 }
 
@@ -253,14 +299,14 @@ async fn a_leader_of_an_older_term_is_refused() {
     stream.hello().await;
     stream.lead(7).await;
     stream.push(version(6, "old"), "a", config(&sleeper, &[])).await;
-    let FromWorker::Nack(nack) = stream.next().await else {
+    let FromWorker::Nack(nack) = stream.answer().await else {
         unreachable!("no nack")
     };
     assert!(nack.reason.contains("term 6 is older than term 7"), "{}", nack.reason);
     assert_eq!(worker.hash(), None);
     assert_eq!(worker.counters.get(Count::ConfigOlderTerm), 1);
     stream.push(version(7, "new"), "b", config(&sleeper, &[])).await;
-    assert!(matches!(stream.next().await, FromWorker::Ack(_)));
+    assert!(matches!(stream.answer().await, FromWorker::Ack(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,13 +353,7 @@ async fn a_report_is_sent_again_until_it_is_acknowledged_and_then_only_what_chan
     assert_eq!((ids(&one), ids(&two)), (vec!["first"], vec!["first"]));
     assert_eq!((one.start_id.as_str(), two.rows[0].pods), ("start-1", 1));
     assert!(two.sequence > one.sequence);
-    let acknowledge = |report: &SliReport| {
-        FromOperator::SliAck(SliAck {
-            start_id: report.start_id.clone(),
-            sequence: report.sequence,
-        })
-    };
-    stream.send(acknowledge(&two)).await;
+    stream.acknowledge(&two).await;
     stream
         .push(version(1, "b"), "b", config(&sleeper, &["first", "second"]))
         .await;
@@ -349,11 +389,7 @@ async fn a_new_stream_has_the_token_of_today_and_all_rows_again() {
     stream.lead(1).await;
     stream.push(version(1, "a"), "a", config(&sleeper, &["first"])).await;
     let report = stream.report().await;
-    let ack = SliAck {
-        start_id: report.start_id,
-        sequence: report.sequence,
-    };
-    stream.send(FromOperator::SliAck(ack)).await;
+    stream.acknowledge(&report).await;
     worker.wait_for(Count::ReportAcknowledged, 1).await;
     std::fs::write(folder.path().join("token"), "second").unwrap();
     drop(stream);
@@ -362,4 +398,84 @@ async fn a_new_stream_has_the_token_of_today_and_all_rows_again() {
     assert_eq!(stream.hello().await.applied, Some(version(1, "a")));
     stream.lead(1).await;
     assert_eq!(ids(&stream.report().await), ["first"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_hears_what_the_leader_hears_and_each_acknowledges_for_itself() {
+    let (mut leader, folder, sleeper) = (Operator::start().await, folder(), Sleeper::start());
+    let mut follower = leader.another().await;
+    let listed = Arc::new(watch::Sender::new(vec![leader.address, follower.address]));
+    let worker = Worker::start_beside(&leader, &listed, folder.path());
+    let (mut to_leader, mut to_follower) = (leader.stream().await, follower.stream().await);
+    to_leader.hello().await;
+    to_follower.hello().await;
+    to_follower.welcome(Role::Follower, 1).await;
+    to_leader.lead(1).await;
+    to_leader.push(version(1, "a"), "a", config(&sleeper, &["first"])).await;
+    let report = to_leader.report().await;
+    to_leader.acknowledge(&report).await;
+    worker.wait_for(Count::ReportAcknowledged, 1).await;
+    let (heard, again) = (to_follower.report().await, to_follower.report().await);
+    assert_eq!((ids(&heard), ids(&again)), (vec!["first"], vec!["first"]));
+    assert!(heard.start_age_ms > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_term_that_one_replica_names_binds_the_pushes_of_all() {
+    let (mut leader, folder, sleeper) = (Operator::start().await, folder(), Sleeper::start());
+    let mut former = leader.another().await;
+    let listed = Arc::new(watch::Sender::new(vec![leader.address, former.address]));
+    let worker = Worker::start_beside(&leader, &listed, folder.path());
+    let (mut to_leader, mut to_former) = (leader.stream().await, former.stream().await);
+    to_leader.lead(8).await;
+    to_leader.push(version(8, "new"), "a", config(&sleeper, &[])).await;
+    assert!(matches!(to_leader.answer().await, FromWorker::Hello(_)));
+    assert!(matches!(to_leader.answer().await, FromWorker::Ack(_)));
+    to_former.lead(7).await;
+    to_former.push(version(7, "old"), "b", config(&sleeper, &[])).await;
+    assert!(matches!(to_former.answer().await, FromWorker::Hello(_)));
+    let FromWorker::Nack(nack) = to_former.answer().await else {
+        unreachable!("no nack")
+    };
+    assert!(nack.reason.contains("older"), "{}", nack.reason);
+    assert_eq!(worker.hash().as_deref(), Some("new"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_listed_later_gets_a_stream_of_its_own() {
+    let (mut first, folder) = (Operator::start().await, folder());
+    let mut second = first.another().await;
+    let listed = Arc::new(watch::Sender::new(vec![second.address]));
+    let _worker = Worker::start_beside(&first, &listed, folder.path());
+    let stream = second.stream().await;
+    listed.send_replace(vec![first.address]);
+    // Its end makes the worker look again.
+    drop((stream, second));
+    first.stream().await.hello().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stops_says_what_it_counted_last_and_waits_for_the_acknowledgement() {
+    let (mut operator, folder, sleeper) = (Operator::start().await, folder(), Sleeper::start());
+    let worker = Worker::start(&operator, folder.path());
+    let mut stream = operator.stream().await;
+    stream.lead(1).await;
+    let mut slow = config(&sleeper, &["first"]);
+    slow.slis[0].report_interval_ms = 10_000;
+    stream.push(version(1, "a"), "a", slow).await;
+    assert!(matches!(stream.answer().await, FromWorker::Hello(_)));
+    assert!(matches!(stream.answer().await, FromWorker::Ack(_)));
+    let listening = async {
+        let mut counted = Vec::new();
+        // Until the worker ends the stream.
+        while let Some(message) = stream.hear().await {
+            if let FromWorker::SliReport(report) = message {
+                stream.acknowledge(&report).await;
+                counted.extend(report.rows);
+            }
+        }
+        counted
+    };
+    let (counted, ()) = tokio::join!(listening, worker.last_words.say_the_last_words());
+    assert!(counted.iter().any(|row| row.sli_id == "first"));
 }

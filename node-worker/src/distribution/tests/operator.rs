@@ -1,6 +1,12 @@
 //! An operator's side of the streams, under a test's control.
 
-use std::{net::Ipv4Addr, path::PathBuf, pin::Pin, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use shoalwatch_node_api::wire::{
     Hello, OperatorMessage, WorkerMessage,
@@ -17,11 +23,13 @@ use tonic::{
 
 /// A server with a certificate of its own.
 pub(super) struct Operator {
-    port: u16,
+    pub(super) address: SocketAddr,
     pub(super) ca_file: PathBuf,
+    /// Certificate and key.
+    identity: (String, String),
     streams: mpsc::Receiver<Stream>,
     task: JoinHandle<()>,
-    _folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Drop for Operator {
@@ -41,28 +49,34 @@ impl Operator {
     pub(super) async fn start() -> Self {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let ca_file = folder.path().join("ca.crt");
-        std::fs::write(&ca_file, certified.cert.pem()).unwrap();
-        let identity = Identity::from_pem(certified.cert.pem(), certified.signing_key.serialize_pem());
+        std::fs::write(folder.path().join("ca.crt"), certified.cert.pem()).unwrap();
+        let identity = (certified.cert.pem(), certified.signing_key.serialize_pem());
+        Self::serve(identity, Arc::new(folder)).await
+    }
+
+    /// Another replica, with the same certificate.
+    pub(super) async fn another(&self) -> Self {
+        Self::serve(self.identity.clone(), Arc::clone(&self.folder)).await
+    }
+
+    async fn serve(identity: (String, String), folder: Arc<TempDir>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let (sender, streams) = mpsc::channel(4);
+        let shown = Identity::from_pem(&identity.0, &identity.1);
         let server = Server::builder()
-            .tls_config(ServerTlsConfig::new().identity(identity))
+            .tls_config(ServerTlsConfig::new().identity(shown))
             .unwrap()
             .add_service(DistributionServer::new(Streams(sender)))
             .serve_with_incoming(TcpListenerStream::new(listener));
         Self {
-            port,
-            ca_file,
+            address,
+            ca_file: folder.path().join("ca.crt"),
+            identity,
             streams,
             task: tokio::spawn(async move { server.await.unwrap() }),
-            _folder: folder,
+            folder,
         }
-    }
-
-    pub(super) fn endpoint(&self) -> String {
-        format!("https://localhost:{}", self.port)
     }
 
     pub(super) async fn stream(&mut self) -> Stream {
@@ -72,12 +86,12 @@ impl Operator {
 
 impl Stream {
     pub(super) async fn next(&mut self) -> Message {
-        soon(self.from_worker.message())
-            .await
-            .unwrap()
-            .unwrap()
-            .message
-            .unwrap()
+        self.hear().await.unwrap()
+    }
+
+    /// `None`: the worker ended the stream.
+    pub(super) async fn hear(&mut self) -> Option<Message> {
+        soon(self.from_worker.message()).await.ok().flatten()?.message
     }
 
     pub(super) async fn hello(&mut self) -> Hello {

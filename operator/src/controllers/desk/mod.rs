@@ -24,10 +24,10 @@ use super::sampling_policy::{Policies, Published};
 use super::slo::execute::{Hands, Outcome};
 use super::slo::{Slos, Surroundings};
 use super::world::{Change, Name, World};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, SteadyClock};
 use crate::distribution::{Delivery, Distribution, Fleet};
 use crate::events::Events;
-use crate::history::Opened;
+use crate::history::{Opened, Record};
 use crate::lease::Leadership;
 use crate::retry::Backoff;
 use crate::rollback::access::Answers;
@@ -67,7 +67,7 @@ pub(super) struct Desk {
     distribution: Distribution,
     fleet: watch::Receiver<Arc<Fleet>>,
     leadership: watch::Receiver<Leadership>,
-    clock: SharedClock,
+    clock: SteadyClock,
     statuses: Statuses,
     metrics: Metrics,
 
@@ -120,8 +120,10 @@ impl Desk {
         let mut opened = opened;
         let reports = std::mem::take(&mut opened.saved.reports);
         let saves = metrics.saves.clone();
+        let clock = SteadyClock::new(clock);
         let now = Millis(clock.now().as_millisecond());
         let planner = Planner::new(distribution.residents(), &namespace);
+        let term = leadership.borrow().term;
         let hands = Hands {
             client,
             events,
@@ -139,7 +141,7 @@ impl Desk {
             metrics,
             world: World::default(),
             policies: Policies::default(),
-            slos: Slos::remembering(reports, now),
+            slos: Slos::remembering(reports, term, now),
             access: Answers::default(),
             published: Published::default(),
             overridden: Vec::new(),
@@ -166,6 +168,7 @@ impl Desk {
         mut self,
         mut changes: mpsc::Receiver<Change>,
         mut deliveries: mpsc::Receiver<Delivery>,
+        mut decisions: mpsc::Receiver<Vec<(String, Record)>>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
         let mut judging = every(JUDGE_EVERY);
@@ -195,6 +198,7 @@ impl Desk {
                     self.follow_leadership();
                 }
                 Ok(()) = pods.changed() => self.follow_pods(),
+                Some(records) = decisions.recv() => self.learn(records),
                 Some(outcome) = self.tasks.join_next() => self.outcome(outcome)?,
                 _ = judging.tick() => self.tick(),
                 _ = saving.tick() => self.save(),
@@ -207,6 +211,18 @@ impl Desk {
 
     fn now(&self) -> Millis {
         Millis(self.clock.now().as_millisecond())
+    }
+
+    /// Takes in what the leader decided, while this replica is none.
+    fn learn(&mut self, records: Vec<(String, Record)>) {
+        if self.leads() {
+            return;
+        }
+        for (uid, record) in records {
+            if let Some(record) = self.slos.learn(&uid, record, &self.world) {
+                self.keeper.saved.learn(uid, record);
+            }
+        }
     }
 
     fn leads(&self) -> bool {
@@ -225,7 +241,7 @@ impl Desk {
 
     /// Looks at policies and SLOs again if any of them changed.
     fn follow_kinds(&mut self) {
-        if !self.kinds_changed || !self.leads() || !self.world.kinds_synced() {
+        if !self.kinds_changed || !self.world.kinds_synced() {
             return;
         }
         self.kinds_changed = false;
@@ -244,6 +260,9 @@ impl Desk {
             let uids = existing.iter().map(|key| key.uid.clone()).collect();
             self.keeper.forget_all_but(uids);
             self.statuses.retain(&existing);
+        }
+        if !self.leads() {
+            return;
         }
         self.overridden = policy::overridden(&self.hands.home, &self.policies.in_force());
         (self.specs_changed, self.answers_changed) = (true, true);
@@ -267,16 +286,18 @@ impl Desk {
         keys
     }
 
-    /// Counts a delivery; only the leader does, and only then is it acknowledged.
+    /// Counts a delivery, and only then is it acknowledged. A follower does so too: when it leads it knows the recent past.
     fn ingest(&mut self, delivery: Delivery) -> BTreeSet<Name> {
         // Before the SLOs are known their rows would be taken for garbage.
-        if !self.leads() || !self.world.kinds_synced() {
+        if !self.world.kinds_synced() {
             return BTreeSet::new();
         }
         let Delivery { node, report, done } = delivery;
-        let touched = self.slos.ingest(&node, report, self.now());
-        self.keeper.acknowledge(done);
-        touched
+        let ingested = self.slos.ingest(&node, report, self.now());
+        if !ingested.again {
+            self.keeper.acknowledge(done);
+        }
+        ingested.touched
     }
 
     fn follow_leadership(&mut self) {
@@ -293,6 +314,10 @@ impl Desk {
             self.looking = BTreeSet::new();
             self.slos.stand_down();
             self.keeper.stand_down(&mut self.slos);
+            self.metrics.samples.clear();
+        } else {
+            self.slos.take_over(&self.world, leadership.term, self.now());
+            self.policies.take_over(&self.world);
         }
         self.published_under = None;
         self.kinds_changed = true;
@@ -301,10 +326,10 @@ impl Desk {
 
     /// Everything that time moves.
     fn tick(&mut self) {
+        self.follow_kinds();
         if !self.leads() || !self.world.kinds_synced() {
             return;
         }
-        self.follow_kinds();
         self.ask_for_rights();
         let names = self.due();
         self.judge(&names);
@@ -323,7 +348,7 @@ impl Desk {
     }
 
     fn judge(&mut self, names: &[Name]) {
-        if names.is_empty() {
+        if names.is_empty() || !self.leads() {
             return;
         }
         let now = self.now();
@@ -341,16 +366,12 @@ impl Desk {
     }
 
     fn save(&mut self) {
-        if self.leads() {
-            self.keeper.save(&mut self.slos, &mut self.tasks);
-        }
+        self.keeper.save(&mut self.slos, &mut self.tasks);
     }
 
     async fn save_last(&mut self) {
         self.tasks.shutdown().await;
-        if self.leads() {
-            self.keeper.save_last(&mut self.slos).await;
-        }
+        self.keeper.save_last(&mut self.slos).await;
     }
 }
 

@@ -1,5 +1,7 @@
 mod cluster;
 mod crashes;
+mod failover;
+mod operator;
 
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
@@ -141,16 +143,21 @@ async fn nothing_is_published_before_every_kind_is_known() {
 }
 
 #[tokio::test]
-async fn a_follower_publishes_nothing_and_acknowledges_nothing() {
+async fn a_follower_publishes_nothing_but_takes_in_what_workers_count() {
     let mut room = room(false).await;
-    room.furnish();
-    room.desk.tick();
-    assert_eq!(room.published(), None);
     assert_eq!(
         room.deliver().try_recv(),
         Err(TryRecvError::Closed),
-        "the worker keeps it for the leader"
+        "before the SLOs are known the worker keeps it"
     );
+    room.furnish();
+    room.desk.tick();
+    assert_eq!(room.published(), None);
+    let mut acknowledged = room.deliver();
+    room.desk.save();
+    let saved = room.desk.tasks.join_next().await.unwrap();
+    room.desk.outcome(saved).unwrap();
+    assert_eq!(acknowledged.try_recv(), Ok(()));
     room.lead(true, 2);
     assert_eq!(room.published(), Some((2, 1)));
 }

@@ -64,6 +64,20 @@ impl Policies {
         fresh
     }
 
+    /// This replica leads from now on: what statuses say was written by another one.
+    pub(crate) fn take_over(&mut self, world: &World) {
+        for (name, known) in &mut self.known {
+            let object = world
+                .policies
+                .get(name)
+                .and_then(|guarded| guarded.object.as_ref().ok());
+            if let Some(status) = object.map(|object| object.status.clone()) {
+                known.found = status.as_ref().and_then(|status| serde_json::to_value(status).ok());
+                known.status = status.unwrap_or_default();
+            }
+        }
+    }
+
     /// Every spec in force.
     pub(crate) fn in_force(&self) -> Vec<Policy> {
         let good = self.known.values().filter_map(|known| known.good.as_ref());

@@ -109,13 +109,16 @@ impl Slos {
         let (_, valid) = known.good.as_ref()?;
         let target = self.target(known, valid, around.world, around.fleet, now);
         let lock = self.lock(name, &valid.target);
+        let term = self.term;
         let known = self.known.get_mut(name)?;
         let (_, valid) = known.good.as_ref()?;
         let evaluation = known
             .record
             .state
             .evaluate(&valid.spec, &mut known.history, &target, &lock, now);
-        known.dirty |= evaluation.effects.contains(&Effect::Persist);
+        if evaluation.effects.contains(&Effect::Persist) {
+            known.decided(term);
+        }
         self.slis_changed |= known.report_interval != evaluation.report_interval;
         known.report_interval = evaluation.report_interval;
         known.target = match target {
@@ -132,9 +135,10 @@ impl Slos {
 
     /// Takes in what became of a patch.
     pub(crate) fn acted(&mut self, name: &Name, uid: &str, outcome: PatchOutcome, now: Millis) -> Option<Todo> {
+        let term = self.term;
         let known = self.known.get_mut(name).filter(|known| known.uid == uid)?;
         known.busy = None;
-        known.dirty = true;
+        known.decided(term);
         let spec = known.good.as_ref()?.1.spec.clone();
         let effects = known.record.state.patch_outcome(&spec, outcome, now);
         known.note_busy(&effects, now);
@@ -163,6 +167,13 @@ impl Slos {
 }
 
 impl Known {
+    /// What is known was decided by the leader of `term`, and is to be saved.
+    fn decided(&mut self, term: u64) {
+        let (_, before) = self.record.age;
+        self.record.age = (term, before + 1);
+        self.dirty = true;
+    }
+
     fn note_busy(&mut self, effects: &[Effect], now: Millis) {
         let waits = effects
             .iter()

@@ -13,12 +13,28 @@ use crate::controllers::world::Name;
 /// A worker that was not heard of for so long is forgotten: its node is gone.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
 
+/// How long a worker is asked to send rows again whose SLO is not known (yet): the leader may know of a new one first, and a
+/// row that was acknowledged is not sent again before it changes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Indicators that are waited for at most.
+const STRANGERS: usize = 512;
+
+/// What became of a report.
+#[derive(Debug, Default)]
+pub(crate) struct Ingested {
+    /// The SLOs that it says something new of.
+    pub(crate) touched: BTreeSet<Name>,
+    /// The worker should send it again: the SLO of a row may be known then.
+    pub(crate) again: bool,
+}
+
 impl Slos {
-    /// Takes in one report of a node. Returns the SLOs that it says something new of.
-    pub(crate) fn ingest(&mut self, node: &str, report: SliReport, now: Millis) -> BTreeSet<Name> {
+    /// Takes in one report of a node.
+    pub(crate) fn ingest(&mut self, node: &str, report: SliReport, now: Millis) -> Ingested {
         let worker = WorkerId::from(node);
         self.heard.insert(worker.clone(), now);
         let all = report.rows.len();
+        let again = self.waits_for(&report.rows, now);
         let rows: Vec<Row> = report.rows.into_iter().filter_map(|sent| self.row(sent)).collect();
         self.unknown_rows += u64::try_from(all - rows.len()).unwrap_or(u64::MAX);
         let mut touched: BTreeSet<Name> = rows
@@ -31,6 +47,7 @@ impl Slos {
             start: StartId::from(report.start_id),
             sequence: report.sequence,
             age: Duration::from_millis(report.age_ms),
+            since_start: (report.start_age_ms > 0).then(|| Duration::from_millis(report.start_age_ms)),
             rows,
         };
         for difference in self.reports.ingest(&report, now) {
@@ -45,7 +62,27 @@ impl Slos {
             }
         }
         self.reports_dirty = true;
-        touched
+        Ingested { touched, again }
+    }
+
+    fn waits_for(&mut self, rows: &[SliRow], now: Millis) -> bool {
+        let mut again = false;
+        for row in rows {
+            let sli = SliId::from(row.sli_id.as_str());
+            if self.by_sli.contains_key(&sli) {
+                continue;
+            }
+            let room = self.strangers.len() < STRANGERS;
+            match self.strangers.get(&sli) {
+                Some(since) => again |= now.since(*since) < PATIENCE,
+                None if room => {
+                    self.strangers.insert(sli, now);
+                    again = true;
+                }
+                None => {}
+            }
+        }
+        again
     }
 
     /// Rows of indicators that no SLO has (any more) would only fill memory.
@@ -64,8 +101,9 @@ impl Slos {
         })
     }
 
-    /// Forgets workers whose nodes are gone.
+    /// Forgets workers whose nodes are gone, and indicators that nobody waits for any more.
     pub(crate) fn forget_silent_workers(&mut self, now: Millis) {
+        self.strangers.retain(|_, since| now.since(*since) < PATIENCE);
         let silent = self
             .heard
             .iter()

@@ -64,6 +64,11 @@ impl Samples {
     fn shown(&self) -> MutexGuard<'_, Shown> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Shows nothing any more: another replica does.
+    pub(crate) fn clear(&self) {
+        *self.shown() = Shown::default();
+    }
 }
 
 impl Collector for Gauges {

@@ -15,6 +15,7 @@ mod observe;
 mod plan;
 mod remember;
 mod rules;
+mod takeover;
 mod text;
 mod validate;
 

@@ -13,6 +13,7 @@ use shoalwatch_core::rollback::{Lock, Target, lock_holder};
 use shoalwatch_core::slo::Evaluation;
 use shoalwatch_core::spec::Mode;
 use shoalwatch_core::{Counts, Millis, SliId, WorkerId};
+use shoalwatch_crds::slo::FiringAlert;
 use shoalwatch_crds::{Slo, SloSpec, SloStatus};
 use tracing::{info, warn};
 
@@ -84,11 +85,15 @@ pub(crate) struct Slos {
     pub(super) heard: BTreeMap<WorkerId, Millis>,
     /// Rows of indicators that no SLO has.
     pub(super) unknown_rows: u64,
+    /// Their indicators, and since when they are sent.
+    pub(super) strangers: BTreeMap<SliId, Millis>,
     pub(super) reports_dirty: bool,
     /// Whose turn it was last.
     pub(super) judged_last: Option<Name>,
     /// Nodes have to report more or less often than before.
     pub(super) slis_changed: bool,
+    /// Of the leader that decides here.
+    pub(super) term: u64,
 }
 
 impl Slos {
@@ -279,13 +284,6 @@ impl Known {
             warn!(slo = %name, "history of the slo was lost");
             record.lost = Some(now);
         }
-        let alerts = status.iter().flat_map(|status| &status.alerts);
-        let since = |alert: &shoalwatch_crds::slo::FiringAlert| {
-            alert
-                .since
-                .as_ref()
-                .map_or(now, |since| Millis(since.0.as_millisecond()))
-        };
         let uid: String = guarded.uid.chars().take(UID).collect();
         Self {
             uid: guarded.uid.clone(),
@@ -300,7 +298,7 @@ impl Known {
             target: None,
             remedy: None,
             rules: Book::remembering(status.as_ref().and_then(|status| status.rules.clone())),
-            firing: alerts.map(|alert| (alert.name.clone(), since(alert))).collect(),
+            firing: firing(status.as_ref(), now),
             report_interval,
             busy: None,
             dirty,
@@ -347,6 +345,16 @@ impl Known {
     pub(super) fn mode(&self) -> Option<Mode> {
         self.good.as_ref().map(|(_, valid)| valid.spec.rule().mode)
     }
+}
+
+/// Alerts that fired when the status was written, and since when.
+pub(super) fn firing(status: Option<&SloStatus>, now: Millis) -> BTreeMap<String, Millis> {
+    let since = |alert: &FiringAlert| {
+        let since = alert.since.as_ref();
+        since.map_or(now, |since| Millis(since.0.as_millisecond()))
+    };
+    let alerts = status.into_iter().flat_map(|status| &status.alerts);
+    alerts.map(|alert| (alert.name.clone(), since(alert))).collect()
 }
 
 /// The last good spec from before the operator's start.

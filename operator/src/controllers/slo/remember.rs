@@ -1,10 +1,7 @@
 //! What is saved of the SLOs.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+use shoalwatch_core::Millis;
 use shoalwatch_core::reports::CumulativeReports;
-use shoalwatch_core::{Millis, WorkerId};
 use tracing::error;
 
 use super::observe::Slos;
@@ -12,18 +9,12 @@ use crate::history::Snapshot;
 
 impl Slos {
     /// Begins with the counts that an earlier process kept.
-    pub(crate) fn remembering(reports: CumulativeReports, now: Millis) -> Self {
-        // The counts do not say which workers they are of, their saved form does.
-        let saved = serde_json::to_value(&reports).unwrap_or_default();
-        let workers = saved.get("workers").and_then(Value::as_object);
-        let heard: BTreeMap<WorkerId, Millis> = workers
-            .into_iter()
-            .flatten()
-            .map(|(worker, _)| (WorkerId::from(worker.as_str()), now))
-            .collect();
+    pub(crate) fn remembering(reports: CumulativeReports, term: u64, now: Millis) -> Self {
+        let heard = reports.worker_ids().map(|worker| (worker.clone(), now)).collect();
         Self {
             reports,
             heard,
+            term,
             ..Self::default()
         }
     }

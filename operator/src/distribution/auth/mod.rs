@@ -24,8 +24,9 @@ pub(crate) trait Authenticator: Send + Sync + 'static {
 /// Why nobody is let in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("no token: send metadata `authorization: Bearer <token>`, a ServiceAccount token of the audience {audience}",
-        audience = shoalwatch_node_api::TOKEN_AUDIENCE)]
+    #[error("no token: send metadata `authorization: Bearer <token>`, a ServiceAccount token of the audience {worker} \
+        (a replica of the operator: {replica})",
+        worker = shoalwatch_node_api::TOKEN_AUDIENCE, replica = shoalwatch_node_api::REPLICA_AUDIENCE)]
     Missing,
     #[error("the token is not valid: expired, of another audience, or of a pod that is gone ({0})")]
     Invalid(String),

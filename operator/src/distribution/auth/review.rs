@@ -5,7 +5,6 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo};
 use kube::{Client, Resource, api::PostParams, core::Request};
-use shoalwatch_node_api::TOKEN_AUDIENCE;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
@@ -30,10 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Of the API server's reason so many bytes are told.
 const REASON: usize = 256;
 
-/// Lets in the workers' ServiceAccount only.
+/// Lets in one ServiceAccount only.
 pub(crate) struct TokenReviewer {
     client: Client,
     username: String,
+    audience: &'static str,
     cache: Cache,
     turns: Semaphore,
     clock: SharedClock,
@@ -41,17 +41,19 @@ pub(crate) struct TokenReviewer {
 }
 
 impl TokenReviewer {
-    /// `service_account` is the workers', in `namespace`.
+    /// `service_account` is in `namespace`; its tokens must be made for `audience`.
     pub(crate) fn new(
         client: Client,
         namespace: &str,
         service_account: &str,
+        audience: &'static str,
         clock: SharedClock,
         metrics: Metrics,
     ) -> Self {
         Self {
             client,
             username: format!("system:serviceaccount:{namespace}:{service_account}"),
+            audience,
             cache: Cache::new(TOKENS),
             turns: Semaphore::new(CONCURRENT),
             clock,
@@ -63,7 +65,7 @@ impl TokenReviewer {
         let _turn = self.turns.acquire().await.map_err(|_closed| Refusal::Busy)?;
         let review = TokenReview {
             spec: TokenReviewSpec {
-                audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]),
+                audiences: Some(vec![self.audience.to_owned()]),
                 token: Some(token.to_owned()),
             },
             ..TokenReview::default()
@@ -72,7 +74,8 @@ impl TokenReviewer {
         let body = serde_json::to_vec(&review).map_err(|error| unavailable(kube::Error::SerdeError(error)))?;
         let create = Request::new(TokenReview::url_path(&(), None)).create(&PostParams::default(), body);
         let answer: TokenReview = quiet::request(&self.client, create).await.map_err(unavailable)?;
-        identity(answer.status.unwrap_or_default(), &self.username).map_err(|refusal| without(token, refusal))
+        identity(answer.status.unwrap_or_default(), &self.username, self.audience)
+            .map_err(|refusal| without(token, refusal))
     }
 
     /// How long the token is valid still, as it says itself: believed only after the API server vouched for it.
@@ -107,7 +110,7 @@ const fn outcome(reviewed: &Result<Identity, Refusal>) -> ReviewOutcome {
 }
 
 /// What the API server's answer means for the one user that may connect.
-fn identity(status: TokenReviewStatus, wanted: &str) -> Result<Identity, Refusal> {
+fn identity(status: TokenReviewStatus, wanted: &str, made_for: &str) -> Result<Identity, Refusal> {
     if status.authenticated != Some(true) {
         let reason = status
             .error
@@ -116,8 +119,8 @@ fn identity(status: TokenReviewStatus, wanted: &str) -> Result<Identity, Refusal
     }
     // An authenticator that knows no audiences vouches for the token, but not for what it was made for.
     let audiences = status.audiences.unwrap_or_default();
-    if !audiences.iter().any(|audience| audience == TOKEN_AUDIENCE) {
-        return Err(Refusal::Invalid(format!("its audience is not {TOKEN_AUDIENCE}")));
+    if !audiences.iter().any(|audience| audience == made_for) {
+        return Err(Refusal::Invalid(format!("its audience is not {made_for}")));
     }
     let user = status.user.unwrap_or_default();
     let found = user.username.as_deref().unwrap_or_default();

@@ -58,6 +58,7 @@ impl Api {
             self.client.clone(),
             "test",
             "shoalwatch-node-worker",
+            TOKEN_AUDIENCE,
             clock,
             Metrics::default(),
         )

@@ -4,60 +4,19 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::Value;
-use shoalwatch_node_api::wire::SliRow;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
-use super::cluster::{Cluster, revision};
+use super::cluster::Cluster;
+use super::operator::{Around, Death, HALF, Operator, Traffic};
 use super::*;
 use crate::clock::Clock;
-use crate::distribution::Worker;
-use crate::testing::response;
-
-const NODES: [&str; 2] = ["node-1", "node-2"];
-const HALF: Duration = Duration::from_millis(500);
-
-/// When the operator is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Death {
-    /// Its request does not arrive any more.
-    BeforeRequest(usize),
-    /// Its request arrives, the answer does not.
-    BeforeAnswer(usize),
-    /// The same, and its disk is gone with it.
-    WithItsDisk(usize),
-}
-
-impl Death {
-    fn request(self) -> usize {
-        match self {
-            Self::BeforeRequest(number) | Self::BeforeAnswer(number) | Self::WithItsDisk(number) => number,
-        }
-    }
-}
-
-/// A process of the operator.
-struct Operator {
-    desk: Desk,
-    _lease: watch::Sender<Leadership>,
-    _fleet: watch::Sender<Arc<Fleet>>,
-    helpers: Vec<JoinHandle<()>>,
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        self.helpers.iter().for_each(JoinHandle::abort);
-    }
-}
 
 struct Story {
     cluster: Arc<Mutex<Cluster>>,
     clock: Arc<ManualClock>,
     data: TempDir,
     operator: Option<Operator>,
-    /// Cumulative (good, bad), by node and image.
-    counts: BTreeMap<(&'static str, String), (u64, u64)>,
-    sequence: u64,
+    traffic: Traffic,
     death: Option<Death>,
     died: Arc<Notify>,
 }
@@ -70,8 +29,7 @@ impl Story {
             clock,
             data: TempDir::new().unwrap(),
             operator: None,
-            counts: BTreeMap::new(),
-            sequence: 0,
+            traffic: Traffic::default(),
             death: None,
             died: Arc::new(Notify::new()),
         };
@@ -87,135 +45,37 @@ impl Story {
     }
 
     async fn start(&mut self) {
-        let (client, server) = api_server();
-        let leadership = Leadership { leading: true, term: 1 };
-        let (lease, leadership) = watch::channel(leadership);
-        let mut registry = Registry::default();
-        let (distribution, _pusher, fleet) = Distribution::scripted(leadership.clone());
-        let worker = Worker {
-            connected: true,
-            ..Worker::default()
+        let around = Around {
+            cluster: Arc::clone(&self.cluster),
+            clock: Arc::clone(&self.clock),
+            death: self.death,
+            died: Arc::clone(&self.died),
         };
-        fleet.send_replace(Arc::new(Fleet {
-            target: None,
-            workers: NODES.map(|node| (node.to_owned(), worker.clone())).into(),
-        }));
-        let (events, publisher) = events::channel(client.clone(), &mut registry);
-        let (statuses, writer) = status::channel(client.clone(), leadership.clone(), Budget::default(), &mut registry);
-        let helpers = vec![
-            tokio::spawn(publisher.run()),
-            tokio::spawn(writer.run(CancellationToken::new())),
-            self.serve(server),
-        ];
-        let desk = Desk::new(Parts {
-            client,
-            namespace: "shoalwatch-system".to_owned(),
-            distribution,
-            leadership,
-            clock: self.clock.clone(),
-            events,
-            statuses,
-            opened: history::open(self.data.path()).await,
-            metrics: Metrics::register(&mut registry),
-        });
-        self.operator = Some(Operator {
-            desk,
-            _lease: lease,
-            _fleet: fleet,
-            helpers,
-        });
+        let leading = Leadership { leading: true, term: 1 };
+        self.operator = Some(Operator::start(around, self.data.path(), leading).await);
         self.list();
-    }
-
-    /// Answers what is asked, until death comes.
-    fn serve(&self, mut server: ApiServer) -> JoinHandle<()> {
-        let (cluster, died, death) = (Arc::clone(&self.cluster), Arc::clone(&self.died), self.death);
-        tokio::spawn(async move {
-            while let Some((asked, respond)) = server.next().await {
-                let due = death.is_some_and(|death| cluster.lock().unwrap().asked.len() == death.request());
-                if due && matches!(death, Some(Death::BeforeRequest(_))) {
-                    return died.notify_one();
-                }
-                let (code, body) = cluster.lock().unwrap().answer(&asked);
-                if due {
-                    return died.notify_one();
-                }
-                respond.send_response(response(code, &body));
-            }
-        })
     }
 
     fn desk(&mut self) -> &mut Desk {
         &mut self.operator.as_mut().unwrap().desk
     }
 
-    /// What the watches bring first.
     fn list(&mut self) {
-        let (deployment, sets) = self.cluster().objects();
-        let slo = serde_json::from_value(self.cluster().slo.clone()).unwrap();
-        let desk = self.desk();
-        for event in [Event::Init, Event::InitDone] {
-            desk.take_in(Change::Policy(Box::new(event)));
-        }
-        for event in [Event::Init, Event::InitApply(slo), Event::InitDone] {
-            desk.take_in(Change::Slo(Box::new(event)));
-        }
-        for event in [Event::Init, Event::InitApply(deployment), Event::InitDone] {
-            desk.take_in(Change::Deployment(Box::new(event)));
-        }
-        let sets = sets.into_iter().map(Event::InitApply);
-        for event in [Event::Init].into_iter().chain(sets).chain([Event::InitDone]) {
-            desk.take_in(Change::ReplicaSet(Box::new(event)));
-        }
-        desk.follow_kinds();
+        let cluster = Arc::clone(&self.cluster);
+        self.operator.as_mut().unwrap().list(&cluster.lock().unwrap());
     }
 
-    /// What the watches bring later.
     fn watch(&mut self) {
-        let (deployment, sets) = self.cluster().objects();
-        let desk = self.desk();
-        desk.take_in(Change::Deployment(Box::new(Event::Apply(deployment))));
-        for set in sets {
-            desk.take_in(Change::ReplicaSet(Box::new(Event::Apply(set))));
-        }
+        let cluster = Arc::clone(&self.cluster);
+        self.operator.as_mut().unwrap().watch(&cluster.lock().unwrap());
     }
 
-    /// Half a second of traffic: `shop:2` answers a fifth of it badly.
     fn serve_requests(&mut self) {
-        let ready: Vec<String> = {
-            let cluster = self.cluster();
-            let ready = cluster.sets.iter().filter(|(_, ready)| **ready > 0);
-            ready.map(|(image, _)| image.clone()).collect()
-        };
-        let slis: Vec<String> = self.desk().slos.slis().iter().map(|sli| sli.id.to_string()).collect();
-        self.sequence += 1;
-        for node in NODES {
-            for image in &ready {
-                let counts = self.counts.entry((node, image.clone())).or_default();
-                let bad = if image == "shop:2" { 3 } else { 0 };
-                *counts = (counts.0 + 13 - bad, counts.1 + bad);
-            }
-            let mine = self.counts.iter().filter(|((at, _), _)| *at == node);
-            let rows = mine.flat_map(|((_, image), (good, bad))| {
-                slis.iter().map(|sli| SliRow {
-                    sli_id: sli.clone(),
-                    revision: revision(image),
-                    good: *good,
-                    bad: *bad,
-                    incomplete: 0,
-                    pods: 2,
-                    bad_pods: if *bad > 0 { 2 } else { 0 },
-                })
-            });
-            let report = SliReport {
-                start_id: format!("start-of-{node}"),
-                sequence: self.sequence,
-                rows: rows.collect(),
-                age_ms: 0,
-            };
-            let (done, _acknowledged) = oneshot::channel();
-            let node = node.to_owned();
-            self.desk().ingest(Delivery { node, report, done });
+        let slis = self.operator.as_ref().unwrap().slis();
+        let cluster = Arc::clone(&self.cluster);
+        let reports = self.traffic.half_a_second(&cluster.lock().unwrap(), &slis);
+        for (node, report) in reports {
+            self.operator.as_mut().unwrap().hear(node, report);
         }
     }
 
@@ -237,26 +97,8 @@ impl Story {
         }
     }
 
-    /// Everything under way ends; false if the operator dies over it.
     async fn settle(&mut self) -> bool {
-        let died = Arc::clone(&self.died);
-        loop {
-            let desk = self.desk();
-            if desk.tasks.is_empty() {
-                // Events and statuses are sent by tasks that nobody joins: they have their turns here.
-                tokio::select! {
-                    biased;
-                    () = died.notified() => return false,
-                    () = turns() => {}
-                }
-                return true;
-            }
-            tokio::select! {
-                biased;
-                () = died.notified() => return false,
-                Some(outcome) = desk.tasks.join_next() => desk.outcome(outcome).unwrap(),
-            }
-        }
+        self.operator.as_mut().unwrap().settle().await
     }
 
     async fn die(&mut self) {
@@ -266,12 +108,6 @@ impl Story {
         }
         self.death = None;
         self.start().await;
-    }
-}
-
-async fn turns() {
-    for _ in 0..64 {
-        tokio::task::yield_now().await;
     }
 }
 

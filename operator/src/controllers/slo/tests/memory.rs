@@ -1,7 +1,11 @@
+use std::time::Duration;
+
 use serde_json::json;
 use shoalwatch_core::rollback::Step;
+use shoalwatch_node_api::wire::{SliReport, SliRow};
 
 use super::shop::{Shop, name};
+use crate::history::Record;
 
 fn releasing() -> Shop {
     let mut shop = Shop::open(json!({}));
@@ -106,8 +110,59 @@ fn a_worker_that_is_gone_for_a_day_is_forgotten() {
     let mut shop = Shop::open(json!({}));
     shop.traffic(1, &[("shop:1", 50, 0)]);
     assert_eq!(shop.slos.reports.workers(), 2);
-    shop.now = shop.now.plus(std::time::Duration::from_hours(25));
+    shop.now = shop.now.plus(Duration::from_hours(25));
     shop.serve_on("node-1", "shop:1", 1, 0);
     shop.slos.forget_silent_workers(shop.now);
     assert_eq!(shop.slos.reports.workers(), 1);
+}
+
+#[test]
+fn a_report_of_an_slo_that_is_not_known_yet_is_asked_for_again_for_half_a_minute() {
+    let mut shop = releasing();
+    let report = |sequence| SliReport {
+        start_id: "start".to_owned(),
+        sequence,
+        rows: vec![SliRow {
+            sli_id: "shop/later@12345678".to_owned(),
+            good: 7,
+            ..SliRow::default()
+        }],
+        ..SliReport::default()
+    };
+    assert!(shop.slos.ingest("node-1", report(1), shop.now).again);
+    let later = shop.now.plus(Duration::from_secs(30));
+    assert!(!shop.slos.ingest("node-1", report(2), later).again);
+}
+
+#[test]
+fn a_follower_learns_what_is_newer_and_begins_a_release_anew_that_came_back() {
+    let mut shop = releasing();
+    shop.traffic(2, &[("shop:2", 50, 9)]);
+    let known = &shop.slos.known[&name("checkout")];
+    let (uid, mut record) = (known.uid.clone(), known.record.clone());
+    let totals = |shop: &Shop| {
+        let history = &shop.slos.known[&name("checkout")].history;
+        history.totals_of([&"shop-2".into()]).counts.bad
+    };
+    assert!(totals(&shop) > 0);
+    let older = Record {
+        age: (0, 0),
+        ..Record::default()
+    };
+    assert_eq!(shop.slos.learn(&uid, older, &shop.world), None);
+    assert_eq!(shop.slos.known[&name("checkout")].record, record);
+    record.age = (2, 1);
+    let mut ledger = serde_json::to_value(&record.state.ledger).unwrap();
+    for release in ledger["releases"].as_array_mut().unwrap() {
+        if release["role"] == "Probation" {
+            release["since"] = json!(shop.now.0);
+        }
+    }
+    record.state.ledger = serde_json::from_value(ledger).unwrap();
+    assert_eq!(shop.slos.learn(&uid, record.clone(), &shop.world), None);
+    assert_eq!(
+        (totals(&shop), &shop.slos.known[&name("checkout")].record),
+        (0, &record)
+    );
+    assert!(shop.slos.learn("uid-of-another", record, &shop.world).is_some());
 }

@@ -234,6 +234,7 @@ impl Shop {
             sequence: self.sequence,
             rows,
             age_ms: 0,
+            start_age_ms: 1,
         };
         self.slos.ingest(node, report, self.now);
     }
@@ -338,7 +339,7 @@ impl Shop {
             saved.slos.insert(uid, (record, windows));
         }
         let reports = serde_json::from_slice(&snapshot.reports.unwrap()).unwrap();
-        self.slos = Slos::remembering(reports, self.now);
+        self.slos = Slos::remembering(reports, 1, self.now);
         self.observe(false);
     }
 }

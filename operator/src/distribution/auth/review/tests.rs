@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+use shoalwatch_node_api::TOKEN_AUDIENCE;
+
 use super::*;
 use crate::{
     clock::ManualClock,
@@ -12,7 +14,14 @@ fn reviewer() -> (TokenReviewer, ApiServer) {
     let (client, server) = api_server();
     let clock = ManualClock::at("2026-11-22T04:00:00Z");
     let metrics = Metrics::default();
-    let reviewer = TokenReviewer::new(client, "shoalwatch", "shoalwatch-node-worker", clock, metrics);
+    let reviewer = TokenReviewer::new(
+        client,
+        "shoalwatch",
+        "shoalwatch-node-worker",
+        TOKEN_AUDIENCE,
+        clock,
+        metrics,
+    );
     (reviewer, server)
 }
 
