@@ -296,7 +296,7 @@ impl Session<'_> {
         let message = SliReport {
             start_id: settings.start_id.clone(),
             sequence: report.sequence,
-            rows: report.rows.into_iter().map(row).collect(),
+            rows: report.rows.iter().map(row).collect(),
             age_ms: millis(age),
             start_age_ms: millis(settings.started.elapsed()).max(1),
         };
@@ -309,11 +309,11 @@ impl Session<'_> {
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         // Whoever could say so is gone, and this stream with it.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
-fn row(row: ReportRow) -> SliRow {
+fn row(row: &ReportRow) -> SliRow {
     SliRow {
         sli_id: row.sli.as_ref().to_owned(),
         revision: row.revision.as_ref().to_owned(),

@@ -216,7 +216,7 @@ fn replaced(store: &Store, target: &Target, body: Value) -> Response<Body> {
 fn applied(store: &Store, target: &Target, mut body: Value) -> Response<Body> {
     if target.status {
         return found(store.change(&target.resource, &target.place, |object| {
-            object["status"] = body["status"].take()
+            object["status"] = body["status"].take();
         }));
     }
     if target.resource == "events" {

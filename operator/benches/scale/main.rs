@@ -10,7 +10,6 @@
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "counts and times of seconds, told with three digits"
 )]
 

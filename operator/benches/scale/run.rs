@@ -54,7 +54,7 @@ pub(crate) async fn rows(size: Size) -> Outcome<Vec<Row>> {
             "{:>4} workers, {:>4.0} s: {what}",
             size.workers,
             began.elapsed().as_secs_f64()
-        )
+        );
     };
     let cluster = Cluster::start(size).await?;
     cluster.settle().await?;
@@ -182,11 +182,11 @@ impl Cluster {
             workers.spawn(worker.run(door.clone()));
         }
         Ok(Self {
+            workers,
             size,
             api,
             operator,
             fleet,
-            workers,
         })
     }
 

@@ -139,6 +139,7 @@ impl Worker {
         let mut rows = Vec::new();
         let mut every = Duration::from_secs(10);
         let mut sequence = 0;
+        let began = Instant::now();
         // Spread, as real workers are by their starts.
         let mut due = Instant::now() + every.mul_f64((self.node * 7919 % 1_000) as f64 / 1_000.0);
         loop {
@@ -156,13 +157,24 @@ impl Worker {
                     due = Instant::now() + every;
                     if self.fleet.reports.load(Relaxed) && !rows.is_empty() {
                         sequence += 1;
-                        rows.iter_mut().for_each(|row| row.good += 50);
+                        for row in &mut rows {
+                            row.good += 50;
+                        }
                         self.fleet.rows.fetch_add(rows.len() as u64, Relaxed);
-                        let report = SliReport { start_id: self.start(), sequence, rows: rows.clone(), age_ms: 0 };
-                        say(&outbox, Say::SliReport(report)).await?;
+                        say(&outbox, Say::SliReport(self.report(&rows, sequence, began.elapsed()))).await?;
                     }
                 }
             }
+        }
+    }
+
+    fn report(&self, rows: &[SliRow], sequence: u64, up: Duration) -> SliReport {
+        SliReport {
+            start_id: self.start(),
+            sequence,
+            rows: rows.to_vec(),
+            age_ms: 0,
+            start_age_ms: up.as_millis() as u64,
         }
     }
 

@@ -366,7 +366,7 @@ proptest! {
             let ingested: Rows = book
                 .history
                 .revisions()
-                .map(|revision| (revision.clone(), book.history.totals_of([revision]).counts))
+                .map(|revision| (revision.clone(), book.history.of([revision]).totals().counts))
                 .collect();
             prop_assert_eq!(ingested, counted);
         }

@@ -16,13 +16,13 @@ impl Saved {
     /// Goes on with what another replica knows; of what this one heard alone nothing is lost, and nothing is there twice.
     #[must_use]
     pub fn joined(mut self, mut copied: Self, now: Millis) -> Self {
-        let slis = self.reports.slis().into_iter().chain(copied.reports.slis());
-        let slis: BTreeMap<String, SliId> = slis.map(|sli| (uid_of(sli), sli.clone())).collect();
+        let known = self.reports.slis().into_iter().chain(copied.reports.slis());
+        let by_uid: BTreeMap<String, SliId> = known.map(|sli| (uid_of(sli), sli.clone())).collect();
         let uids: BTreeSet<String> = self.slos.keys().chain(copied.slos.keys()).cloned().collect();
         let mut slos = BTreeMap::new();
         for uid in uids {
             let (own, theirs) = (self.slos.remove(&uid), copied.slos.remove(&uid));
-            let sli = slis.get(&begin(&uid)).cloned().unwrap_or_else(|| SliId::from(""));
+            let sli = by_uid.get(&begin(&uid)).cloned().unwrap_or_else(|| SliId::from(""));
             let history = {
                 let decides = own.as_ref().map(age) > theirs.as_ref().map(age);
                 let mine = side(&self.reports, own.as_ref(), decides);

@@ -183,7 +183,7 @@ fn heard(good: u64, age: (u64, u64)) -> Saved {
 }
 
 fn good(saved: &Saved) -> u64 {
-    saved.slos[UID].1.totals_of([&"v1".into()]).counts.good
+    saved.slos[UID].1.of([&"v1".into()]).totals().counts.good
 }
 
 #[tokio::test]

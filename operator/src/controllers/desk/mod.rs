@@ -307,7 +307,10 @@ impl Desk {
             term = leadership.term,
             "leadership changed"
         );
-        if !leadership.leading {
+        if leadership.leading {
+            self.slos.take_over(&self.world, leadership.term, self.now());
+            self.policies.take_over(&self.world);
+        } else {
             self.tasks.abort_all();
             self.tasks = JoinSet::new();
             (self.asking, self.giving_back) = (BTreeSet::new(), BTreeSet::new());
@@ -315,9 +318,6 @@ impl Desk {
             self.slos.stand_down();
             self.keeper.stand_down(&mut self.slos);
             self.metrics.samples.clear();
-        } else {
-            self.slos.take_over(&self.world, leadership.term, self.now());
-            self.policies.take_over(&self.world);
         }
         self.published_under = None;
         self.kinds_changed = true;

@@ -29,14 +29,10 @@ fn planner() -> (Planner, Residents) {
     (Planner::new(residents.clone(), HOME), residents)
 }
 
-fn everybody(shop: &str) -> Option<(Vec<Policy>, Vec<SliSpec>)> {
+fn everybody(shop: &str) -> (Vec<Policy>, Vec<SliSpec>) {
     let policies = [(HOME, "0.1"), ("shop", shop), ("bank", "0.2"), ("club", "0.3")];
-    Some((
-        policies
-            .map(|(namespace, value)| policy(namespace, "all", value))
-            .into(),
-        Vec::new(),
-    ))
+    let policies = policies.map(|(namespace, value)| policy(namespace, "all", value));
+    (policies.into(), Vec::new())
 }
 
 impl Planner {
@@ -54,7 +50,7 @@ impl Planner {
 #[test]
 fn a_node_is_planned_what_its_pods_need_and_one_without_pods_the_default() {
     let (mut planner, _) = planner();
-    assert!(planner.is_ready() && planner.follow(everybody("0.5")));
+    assert!(planner.is_ready() && planner.follow(Some(everybody("0.5"))));
     let default = format!("{HOME}/all");
     assert_eq!(planner.ids("a"), ["shop/all", default.as_str()]);
     assert_eq!(planner.ids("b"), ["bank/all", default.as_str()]);
@@ -64,19 +60,19 @@ fn a_node_is_planned_what_its_pods_need_and_one_without_pods_the_default() {
 #[test]
 fn an_edit_changes_the_plans_of_the_nodes_that_have_its_namespace() {
     let (mut planner, _) = planner();
-    planner.follow(everybody("0.5"));
+    planner.follow(Some(everybody("0.5")));
     let (a, b, c) = (planner.hash("a"), planner.hash("b"), planner.hash("c"));
-    assert!(planner.follow(everybody("0.6")));
+    assert!(planner.follow(Some(everybody("0.6"))));
     assert_ne!(planner.hash("a"), a);
     assert_eq!((planner.hash("b"), planner.hash("c")), (b, c));
-    assert!(!planner.follow(everybody("0.6")), "equal content is no news");
+    assert!(!planner.follow(Some(everybody("0.6"))), "equal content is no news");
     assert!(!planner.follow(None));
 }
 
 #[test]
 fn a_pod_brings_its_namespaces_policies_to_its_node_and_takes_them_along_later() {
     let (mut planner, residents) = planner();
-    planner.follow(everybody("0.5"));
+    planner.follow(Some(everybody("0.5")));
     let others = (planner.hash("a"), planner.hash("c"));
     residents.settle("3", "b", "shop", "v1");
     assert!(planner.follow(None));
@@ -91,7 +87,7 @@ fn a_pod_brings_its_namespaces_policies_to_its_node_and_takes_them_along_later()
 #[test]
 fn a_node_that_needs_too_much_keeps_what_it_has_and_the_others_go_on() {
     let (mut planner, _) = planner();
-    planner.follow(everybody("0.5"));
+    planner.follow(Some(everybody("0.5")));
     let (a, b) = (planner.hash("a"), planner.hash("b"));
     let crowd = (0..=MAX_POLICIES).map(|number| policy("shop", &number.to_string(), "1"));
     let crowd = crowd.chain([policy("bank", "all", "0.9")]).collect();
@@ -105,7 +101,7 @@ fn a_node_that_needs_too_much_keeps_what_it_has_and_the_others_go_on() {
         unpublished.why
     );
     assert!(unpublished.concerns("shop", false) && !unpublished.concerns("bank", false));
-    planner.follow(everybody("0.6"));
+    planner.follow(Some(everybody("0.6")));
     assert_eq!(planner.unpublished(), None);
 }
 
@@ -114,7 +110,7 @@ fn who_may_not_look_at_pods_plans_everything_for_everybody() {
     let (mut planner, residents) = (Planner::new(Residents::new(Metrics::default()), HOME), planner().1);
     assert!(!planner.is_ready());
     planner.residents.see_nothing();
-    assert!(planner.is_ready() && planner.follow(everybody("0.5")));
+    assert!(planner.is_ready() && planner.follow(Some(everybody("0.5"))));
     assert_eq!(planner.ids("a").len(), 4);
     assert!(!planner.needs().are_known());
     planner.residents = residents;
@@ -126,7 +122,7 @@ fn who_may_not_look_at_pods_plans_everything_for_everybody() {
 fn who_needs_a_policy_is_counted_where_a_worker_is() {
     let (mut planner, residents) = planner();
     residents.settle_of(WORKERS, "w", "b", HOME, "");
-    planner.follow(everybody("0.5"));
+    planner.follow(Some(everybody("0.5")));
     let needs = planner.needs();
     assert!(needs.has("a", "shop") && !needs.has("a", "bank") && !needs.has("c", "shop"));
     assert_eq!(

@@ -101,9 +101,9 @@ fn owned(uid: &str, node: &str, kind: &str, owner: &str, revision: &str) -> Seen
     pod
 }
 
-fn shop(workloads: &[&str]) -> Option<Scope> {
+fn shop(workloads: &[&str]) -> Scope {
     let workloads = workloads.iter().map(|name| (*name).to_owned()).collect();
-    Some(Scope::Pods(BTreeMap::from([("shop".to_owned(), workloads)])))
+    Scope::Pods(BTreeMap::from([("shop".to_owned(), workloads)]))
 }
 
 #[test]
@@ -122,9 +122,9 @@ fn a_node_needs_what_is_about_the_namespaces_and_workloads_of_its_pods() {
     residents.take(Event::Apply(bare));
     let changed = residents.take_changed();
     let wanted = [
-        ("a", shop(&["checkout", "db"])),
-        ("b", shop(&["bare"])),
-        ("c", shop(&[])),
+        ("a", Some(shop(&["checkout", "db"]))),
+        ("b", Some(shop(&["bare"]))),
+        ("c", Some(shop(&[]))),
     ];
     assert_eq!(changed, wanted.map(|(node, scope)| (node.to_owned(), scope)));
     assert_eq!(residents.take_changed(), []);
@@ -146,7 +146,7 @@ async fn a_pod_that_comes_again_changes_nothing_and_one_that_stays_away_does() {
     news.mark_unchanged();
     assert_eq!(
         residents.take_changed(),
-        [("a".to_owned(), None), ("b".to_owned(), shop(&[]))]
+        [("a".to_owned(), None), ("b".to_owned(), Some(shop(&[])))]
     );
 }
 

@@ -142,7 +142,7 @@ fn a_follower_learns_what_is_newer_and_begins_a_release_anew_that_came_back() {
     let (uid, mut record) = (known.uid.clone(), known.record.clone());
     let totals = |shop: &Shop| {
         let history = &shop.slos.known[&name("checkout")].history;
-        history.totals_of([&"shop-2".into()]).counts.bad
+        history.of([&"shop-2".into()]).totals().counts.bad
     };
     assert!(totals(&shop) > 0);
     let older = Record {
