@@ -10,8 +10,7 @@
 //! A server reads requests and writes answers; a client writes requests and reads answers. Which of the two a process is, the
 //! first request of a connection says.
 //!
-//! Two threads may work on one connection at a time; the fields are then updated in some order, and the decoder in user
-//! space takes any bytes. That is rarer than it sounds: an answer is written after its request was read.
+//! Two threads may work on one connection at a time: see [`hold`].
 //!
 //! One thing is not told apart: a body that begins like a request and is read after its request was answered.
 
@@ -24,7 +23,7 @@ use shoalwatch_ebpf_common::{
 use crate::{
     buffer::{self, Buffer, Piece},
     finish::{self, End},
-    hold,
+    hold::{self, Side},
     maps::CONNECTIONS,
     raw,
     socket::{Kind, Socket},
@@ -69,6 +68,8 @@ pub(crate) enum Next {
     Done,
     /// [`raw`](crate::raw) has to see it.
     Raw,
+    /// Nothing more: it was an answer, and is counted.
+    Paired,
 }
 
 /// Follows one transfer.
@@ -97,8 +98,7 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
     let Some(connection) = CONNECTIONS.get_ptr_mut(socket.sock) else {
         return meet(caller, socket, piece, (direction, returned));
     };
-    // SAFETY: the map gave the pointer and it lives as long as the program runs. Another thread may hold it too; see the module's
-    // documentation.
+    // SAFETY: the map gave the pointer and it lives as long as the program runs. Whoever else works on it waits.
     let connection = unsafe { &mut *connection };
     if connection.closing == 1 {
         reopen(connection, socket.sock, piece, direction);
@@ -107,10 +107,18 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
         return off_the_path(connection, piece, direction);
     }
     if connection.record.role == direction {
-        request_side(connection, caller, piece, returned)
-    } else {
-        answer_side(connection, caller, fd, piece, returned)
+        hold::take(connection, Side::Asks);
+        let next = request_side(connection, caller, piece, returned);
+        hold::release(connection, Side::Asks, socket.sock);
+        return next;
     }
+    hold::take(connection, Side::Answers);
+    let next = answer_side(connection, caller, fd, piece, returned);
+    let ending = hold::release(connection, Side::Answers, socket.sock);
+    if next == Next::Paired && ending == Ending::Reset as u16 {
+        raw::late(connection);
+    }
+    next
 }
 
 /// The first transfer of a Unix socket since a descriptor of it was closed. Where it begins a request the connection is taken for another
@@ -259,15 +267,7 @@ fn answer_side(connection: &mut Connection, caller: &Caller, fd: u32, piece: Pie
     let word = u64::from(high) << 32 | u64::from(low);
     match http1::answer(word, next) {
         Answer::Final(status) if awaiting => {
-            hold::take(connection);
             let more = end_request(connection, caller, fd, status, returned);
-            let ending = hold::release(connection, connection.sock);
-            if ending == Ending::Reset as u16 {
-                raw::late(connection);
-            }
-            if ending != 0 {
-                return Next::Done;
-            }
             after_answer(connection, more)
         }
         Answer::Final(_) => unpaired(connection),
@@ -297,13 +297,13 @@ fn end_request(connection: &mut Connection, caller: &Caller, fd: u32, status: u1
 fn after_answer(connection: &mut Connection, more: bool) -> Next {
     if ends_http(&connection.record) {
         connection.state = ConnectionState::Tunnel as u8;
-        return Next::Done;
+        return Next::Paired;
     }
     if more {
         return leave(connection, UnderWay::Counted);
     }
     settle(connection);
-    Next::Done
+    Next::Paired
 }
 
 /// Whether what follows an answer is no HTTP any more (RFC 9110 sections 9.3.6 and 15.2.2).

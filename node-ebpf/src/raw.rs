@@ -16,7 +16,8 @@ use shoalwatch_ebpf_common::{
 use crate::{
     buffer::{self, Pieces},
     connection::{self, Caller, Transfer},
-    finish, hold,
+    finish,
+    hold::{self, Side},
     maps::{CONNECTIONS, RAW},
     socket::Socket,
     stats::{count, increment},
@@ -49,11 +50,16 @@ pub(crate) fn tell(caller: &Caller, transfer: &Transfer) {
     if connection.state != ConnectionState::Raw as u8 {
         return;
     }
-    hold::take(connection);
+    let side = if connection.record.role == transfer.direction {
+        Side::Asks
+    } else {
+        Side::Answers
+    };
+    hold::take(connection, side);
     if !open(connection, socket.sock) || !segments(connection, caller, transfer, socket.sock) {
         give_up(connection, caller);
     }
-    hold::release(connection, socket.sock);
+    hold::release(connection, side, socket.sock);
 }
 
 /// Whether a read of more than the head's room holds another request behind its first, as far as the room shows.

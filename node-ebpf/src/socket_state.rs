@@ -46,15 +46,15 @@ fn change(sock: u64, new: u32) {
         return;
     }
     let reset = new == state::CLOSE;
-    let busy = hold::end(connection, if reset { Ending::Reset } else { Ending::Closed });
+    let held = hold::end(connection, if reset { Ending::Reset } else { Ending::Closed });
     if connection.state != ConnectionState::Awaiting as u8 {
         if connection.opened_ns != 0 {
             raw::close(connection, sock, reset);
         }
-    } else if !busy {
+    } else if !held.to_answer {
         end_awaiting(connection, sock, reset);
     }
-    if !busy {
+    if !held.by_any {
         // Another program may have been faster: then there is nothing to remove.
         CONNECTIONS.remove(sock).ok();
     }

@@ -76,8 +76,12 @@ pub struct Connection {
     pub ending: u16,
     /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
     pub zero: u64,
-    /// So many programs work on it: the last of them removes it where it ended meanwhile. What is removed is another connection's at once.
-    pub busy: u64,
+    /// 1 while a program looks at a request of it, and while one looks at an answer.
+    pub held: [u8; 2],
+    /// Who goes first where both do.
+    pub turn: u8,
+    /// Always 0.
+    pub reserved: [u8; 5],
     /// The current request, sent as it lies here.
     pub record: RequestRecord,
     /// Room that a copy to the end of the head may run over; never sent.
@@ -105,7 +109,9 @@ impl Connection {
         closing: 0,
         ending: 0,
         zero: 0,
-        busy: 0,
+        held: [0; 2],
+        turn: 0,
+        reserved: [0; 5],
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],
     };
