@@ -232,6 +232,7 @@ fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, retu
     if connection.state == ConnectionState::Awaiting as u8 {
         return go_on(connection, piece, returned);
     }
+    take_up_ahead(connection);
     if is_late_body(connection, piece) {
         return leave(connection, UnderWay::Answered);
     }
@@ -287,12 +288,11 @@ fn end_request(connection: &mut Connection, caller: &Caller, fd: u32, status: u1
     let zero = unsafe { buffer::zero_at(&raw const connection.zero) };
     // The verifier would follow what comes now once for every kind of status.
     let status = status.wrapping_add(zero as u16);
-    let more = finish::finish(connection, caller.task, End::Answer(status));
-    connection.state = ConnectionState::Idle as u8;
-    more
+    finish::finish(connection, caller.task, End::Answer(status))
 }
 
-/// How the connection goes on; `more`: another request was read together with the one that is answered.
+/// How the connection goes on; `more`: another request was read together with the one that is answered. One store says it, and nothing
+/// else is touched: where the other side could wait no longer, it is at work on the next request already.
 #[inline(always)]
 fn after_answer(connection: &mut Connection, more: bool) -> Next {
     if ends_http(&connection.record) {
@@ -302,7 +302,7 @@ fn after_answer(connection: &mut Connection, more: bool) -> Next {
     if more {
         return leave(connection, UnderWay::Counted);
     }
-    settle(connection);
+    connection.state = ConnectionState::Idle as u8;
     Next::Paired
 }
 
@@ -442,7 +442,8 @@ fn go_on(connection: &mut Connection, piece: Piece, returned: u64) -> Next {
     if connection.head_open == 1 || connection.ahead_len == 0 {
         connection.asked_bytes = connection.asked_bytes.saturating_add(returned.max(piece.len) as u32);
     }
-    if connection.head_open == 1 {
+    // Whoever pairs the answer may be sending the head just now.
+    if connection.head_open == 1 && !hold::is_held_to_answer(connection) {
         append(connection, piece);
     }
     Next::Done
@@ -466,10 +467,9 @@ fn append(connection: &mut Connection, piece: Piece) {
     connection.head_open = u8::from(goes_on(record));
 }
 
-/// Nothing is awaited any more; what was read ahead begins the next request.
+/// What was read ahead begins the next request, now that the one before is answered.
 #[inline(always)]
-fn settle(connection: &mut Connection) {
-    connection.state = ConnectionState::Idle as u8;
+fn take_up_ahead(connection: &mut Connection) {
     if connection.ahead_len > 0 {
         connection.state = ConnectionState::Beginning as u8;
         let record = &mut connection.record;

@@ -42,6 +42,13 @@ pub(crate) fn take(connection: *mut Connection, side: Side) {
     }
 }
 
+/// Whether an answer is looked at, by somebody who was interrupted for longer than can be waited.
+#[inline(always)]
+pub(crate) fn is_held_to_answer(connection: *mut Connection) -> bool {
+    // SAFETY: as above.
+    unsafe { places(connection, Side::Answers).0.read_volatile() != 0 }
+}
+
 /// Returns how the connection ended while it was held, an [`Ending`]; 0: it did not.
 #[inline(always)]
 pub(crate) fn release(connection: *mut Connection, side: Side, sock: u64) -> u16 {
