@@ -47,7 +47,7 @@ struct Peer {
     store: watch::Sender<Option<Store>>,
     leadership: watch::Sender<Leadership>,
     serving: JoinHandle<()>,
-    _disk: TempDir,
+    disk: TempDir,
 }
 
 impl Drop for Peer {
@@ -81,14 +81,14 @@ impl Peer {
             store,
             leadership,
             serving: tokio::spawn(serving),
-            _disk: TempDir::new().unwrap(),
+            disk: TempDir::new().unwrap(),
         }
     }
 
     /// One with a history.
     async fn with(snapshot: Snapshot) -> Self {
         let peer = Self::beginning().await;
-        let store = history::open(peer._disk.path()).await.store.unwrap();
+        let store = history::open(peer.disk.path()).await.store.unwrap();
         store.save(snapshot).await.unwrap();
         peer.store.send_replace(Some(store));
         peer

@@ -27,15 +27,15 @@ pub(super) fn tests(slo: &Slo, tier: &Tier) -> Value {
     let wanted = [1.0, 1.5 * tier.threshold];
     let ratios = wanted.iter().filter(|ratio| **ratio > tier.threshold && **ratio <= 1.0);
     let mut tests: Vec<Value> = ratios.map(|ratio| failing(slo, tier, *ratio, every)).collect();
-    tests.push(quiet("just below the threshold", slo, tier, every, below(slo, tier)));
+    tests.push(quiet("just below the threshold", slo, tier, every, &below(slo, tier)));
     tests.push(quiet(
         "traffic ends while all is bad",
         slo,
         tier,
         every,
-        traffic_ends(slo),
+        &traffic_ends(slo),
     ));
-    tests.push(quiet("only others fail", slo, tier, every, others(slo)));
+    tests.push(quiet("only others fail", slo, tier, every, &others(slo)));
     if slo.alerts.tiers.len() == 1 {
         tests.push(told(slo, tier, every));
     }
@@ -84,7 +84,7 @@ fn after(scrapes: f64) -> u32 {
     (0..=SCRAPES + 1).find(|scrape| f64::from(*scrape) > scrapes).unwrap()
 }
 
-fn quiet(name: &str, slo: &Slo, tier: &Tier, every: Duration, series: Vec<Value>) -> Value {
+fn quiet(name: &str, slo: &Slo, tier: &Tier, every: Duration, series: &[Value]) -> Value {
     let looks = [SCRAPES, SCRAPES + 1, SCRAPES + GOES_ON, 2 * SCRAPES + 1];
     json!({
         "name": format!("{} of {}: {name}", tier.name, slo.name),

@@ -179,7 +179,7 @@ impl Pair {
 #[tokio::test(start_paused = true)]
 async fn killed_at_any_request_the_leader_is_followed_by_one_that_acts_once() {
     let expected = (1, "shop:1".to_owned(), "Latched".to_owned(), false);
-    let whole = undone(None).await;
+    let whole = Box::pin(undone(None)).await;
     let requests = whole.cluster().asked.len();
     assert_eq!(whole.ending(), expected, "{:?}", whole.cluster().asked);
     assert!(requests > 10, "{requests}");
@@ -189,7 +189,7 @@ async fn killed_at_any_request_the_leader_is_followed_by_one_that_acts_once() {
             Death::BeforeAnswer(number),
             Death::LateRequest(number),
         ] {
-            let pair = undone(Some(death)).await;
+            let pair = Box::pin(undone(Some(death))).await;
             assert!(pair.since.is_some(), "it died at {number} of {requests}");
             assert_eq!(pair.ending(), expected, "{death:?} of {:?}", pair.cluster().asked);
         }

@@ -1,4 +1,4 @@
-//! Several workers and several replicas of the operator, and everything that can happen between them, against a naive model.
+//! The model, and what holds of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -245,8 +245,8 @@ impl World {
         replica.memory = joined;
     }
 
-    fn take(&mut self, step: Step) -> Result<(), TestCaseError> {
-        match step {
+    fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match *step {
             Step::Count {
                 worker,
                 revision,
@@ -263,11 +263,10 @@ impl World {
                 let report = self.report(worker, &acknowledged);
                 self.replicas[replica].sent.push(report);
             }
-            Step::Deliver { replica, which } if !self.replicas[replica].sent.is_empty() => {
+            Step::Deliver { replica, ref which } if !self.replicas[replica].sent.is_empty() => {
                 let report = which.get(&self.replicas[replica].sent).clone();
                 self.deliver(replica, &report)?;
             }
-            Step::Deliver { .. } => {}
             Step::Save(replica) => self.save(replica),
             Step::Reconnect { worker, replica } => {
                 self.replicas[replica].acknowledged.remove(&worker);
@@ -285,7 +284,7 @@ impl World {
                 self.reborn(replica, clock);
             }
             Step::Copy { replica, from, decides } if replica != from => self.copy(replica, from, decides),
-            Step::Copy { .. } => {}
+            Step::Deliver { .. } | Step::Copy { .. } => {}
         }
         Ok(())
     }
@@ -350,7 +349,7 @@ proptest! {
     #[test]
     fn every_replicas_totals_are_what_workers_counted(steps in prop::collection::vec(step(), 0..250)) {
         let mut world = begin();
-        for step in steps {
+        for step in &steps {
             world.take(step)?;
         }
         world.settle()?;
