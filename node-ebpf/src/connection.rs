@@ -110,7 +110,7 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
         hold::take(connection, Side::Asks);
         let next = request_side(connection, caller, piece, returned);
         hold::release(connection, Side::Asks, socket.sock);
-        return next;
+        return if is_untold(connection) { Next::Raw } else { next };
     }
     hold::take(connection, Side::Answers);
     let next = answer_side(connection, caller, fd, piece, returned);
@@ -465,6 +465,16 @@ fn append(connection: &mut Connection, piece: Piece) {
     }
     record.read_bytes = record.read_bytes.saturating_add(piece.len as u32);
     connection.head_open = u8::from(goes_on(record));
+}
+
+/// Whether the connection left the fast path while this was read ahead, by somebody who could not wait for it and did not tell it.
+#[inline(always)]
+fn is_untold(connection: &mut Connection) -> bool {
+    let untold = connection.ahead_len > 0 && connection.state == ConnectionState::Raw as u8;
+    if untold {
+        connection.ahead_len = 0;
+    }
+    untold
 }
 
 /// What was read ahead begins the next request, now that the one before is answered.
