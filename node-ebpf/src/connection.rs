@@ -177,9 +177,14 @@ fn leave(connection: &mut Connection, under_way: UnderWay) -> Next {
     Next::Raw
 }
 
-/// The connection leaves the fast path with the transfer that its request began with, which is told from its first byte.
+/// The connection leaves the fast path with the transfer that showed its request, which is told from its first byte; what was read of
+/// the request before is told ahead of it.
 #[inline(always)]
 pub(crate) fn leave_untold(connection: &mut Connection) -> Next {
+    connection.ahead.copy_from_slice(&connection.record.head[..8]);
+    connection.ahead_len = connection.begun_len;
+    connection.ahead_ns = connection.record.start_ns;
+    connection.head_open = 0;
     connection.record.head_len = 0;
     connection.asked_bytes = 0;
     leave(connection, UnderWay::Waiting)
@@ -344,10 +349,12 @@ fn begin_request(connection: &mut Connection, caller: &Caller, piece: Piece) {
     let now = unsafe { bpf_ktime_get_ns() };
     if connection.state == ConnectionState::Beginning as u8 {
         let before = (connection.record.head_len & (http1::METHOD_BYTES as u16 - 1)) as usize;
+        connection.begun_len = before as u8;
         if read_head(connection, before, piece) && begin(connection, caller, connection.record.start_ns) {
             return;
         }
     }
+    connection.begun_len = 0;
     if read_head(connection, 0, piece) {
         begin(connection, caller, now);
     }

@@ -80,8 +80,10 @@ pub struct Connection {
     pub held: [u8; 2],
     /// Who goes first where both do.
     pub turn: u8,
+    /// So many bytes of the current request were read before the transfer that showed that it is one, 0 to 7.
+    pub begun_len: u8,
     /// Always 0.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
     /// The current request, sent as it lies here.
     pub record: RequestRecord,
     /// Room that a copy to the end of the head may run over; never sent.
@@ -111,7 +113,8 @@ impl Connection {
         zero: 0,
         held: [0; 2],
         turn: 0,
-        reserved: [0; 5],
+        begun_len: 0,
+        reserved: [0; 4],
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],
     };

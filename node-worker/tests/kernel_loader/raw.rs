@@ -94,6 +94,20 @@ fn requests_that_fill_more_than_the_heads_room_are_told_from_the_first_byte() {
 }
 
 #[test]
+fn a_byte_read_before_requests_that_fill_more_than_the_heads_room_is_told_before_them() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let mut pair = scenario.connect().unwrap();
+    let many = GET.repeat(20);
+    pair.exchange(GET, OK).unwrap();
+    pair.request(&many.as_bytes()[..1]).unwrap();
+    pair.request(&many.as_bytes()[1..]).unwrap();
+    assert_eq!(scenario.drain(), [seen(200, GET)]);
+    let told = [open(UnderWay::Waiting, ""), asked("G"), asked(&many[1..])];
+    assert_eq!(scenario.told(), told);
+}
+
+#[test]
 fn one_request_that_fills_more_than_the_heads_room_stays_on_the_fast_path() {
     let Some(_turn) = turn(&[]) else { return };
     let mut scenario = Scenario::new().unwrap();
