@@ -24,9 +24,9 @@ use crate::{
     buffer::{self, Buffer, Piece},
     finish::{self, End},
     hold::{self, Side},
-    maps::CONNECTIONS,
+    maps::{CONNECTIONS, LOCALS},
     raw,
-    socket::{Kind, Socket},
+    socket::{self, Kind, Socket},
     stats::count,
 };
 
@@ -100,8 +100,8 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
     };
     // SAFETY: the map gave the pointer and it lives as long as the program runs. Whoever else works on it waits.
     let connection = unsafe { &mut *connection };
-    if connection.closing == 1 {
-        reopen(connection, socket.sock, piece, direction);
+    if socket::is_another(connection, socket.sock) {
+        replace(connection, socket.sock, direction);
     }
     if connection.state >= ConnectionState::Raw as u8 {
         return off_the_path(connection, piece, direction);
@@ -109,34 +109,32 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
     if connection.record.role == direction {
         hold::take(connection, Side::Asks);
         let next = request_side(connection, caller, piece, returned);
-        hold::release(connection, Side::Asks, socket.sock);
+        hold::release(connection, Side::Asks, socket.sock, |_| {});
         return if is_untold(connection) { Next::Raw } else { next };
     }
     hold::take(connection, Side::Answers);
     let next = answer_side(connection, caller, fd, piece, returned);
-    let ending = hold::release(connection, Side::Answers, socket.sock);
-    if next == Next::Paired && ending == Ending::Reset as u16 {
-        raw::late(connection);
-    }
+    let held = &raw mut *connection;
+    hold::release(held, Side::Answers, socket.sock, |ending| {
+        if next == Next::Paired && ending == Ending::Reset as u16 {
+            raw::late(connection);
+        }
+    });
     next
 }
 
-/// The first transfer of a Unix socket since a descriptor of it was closed. Where it begins a request the connection is taken for another
-/// one at the same address: its process would have answered before it closed.
+/// The first transfer of a Unix socket at an address where another one's end was not noticed yet: what was under way there ends.
 #[inline(always)]
-fn reopen(connection: &mut Connection, sock: u64, piece: Piece, direction: u8) {
-    connection.closing = 0;
-    let len = piece.len.min(http1::METHOD_BYTES as u64) as usize;
-    let begins = first_word(piece).is_some_and(|word| !matches!(http1::begin(word, len), Begin::Other));
-    if !begins || connection.record.role != direction {
-        return;
-    }
+fn replace(connection: &mut Connection, sock: u64, direction: u8) {
     if connection.state == ConnectionState::Awaiting as u8 {
         raw::ended(connection, sock, UnderWay::Waiting, false);
     } else if connection.opened_ns != 0 {
         raw::close(connection, sock, false);
     }
+    connection.inode = socket::inode(sock);
     connection.state = ConnectionState::Idle as u8;
+    connection.record.role = direction;
+    connection.ahead_len = 0;
     connection.opened_ns = 0;
 }
 
@@ -223,8 +221,12 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u
     };
     // SAFETY: as in `follow`.
     let connection = unsafe { &mut *connection };
-    connection.local = u8::from(kind == Kind::Local);
     connection.sock = socket.sock;
+    if kind == Kind::Local {
+        connection.inode = socket::inode(socket.sock);
+        // It has room for as many as there are connections.
+        LOCALS.insert(socket.sock, 0, 0).ok();
+    }
     connection.record.role = direction;
     if direction == Direction::Out as u8 {
         socket.name_peer(&mut connection.record);

@@ -49,9 +49,9 @@ pub(crate) fn is_held_to_answer(connection: *mut Connection) -> bool {
     unsafe { places(connection, Side::Answers).0.read_volatile() != 0 }
 }
 
-/// Returns how the connection ended while it was held, an [`Ending`]; 0: it did not.
+/// Where the connection ended while it was held, `last` is told how, an [`Ending`], before the connection is removed.
 #[inline(always)]
-pub(crate) fn release(connection: *mut Connection, side: Side, sock: u64) -> u16 {
+pub(crate) fn release(connection: *mut Connection, side: Side, sock: u64, last: impl FnOnce(u16)) {
     // SAFETY: as above.
     let (ending, held) = unsafe {
         let (own, other) = places(connection, side);
@@ -59,10 +59,13 @@ pub(crate) fn release(connection: *mut Connection, side: Side, sock: u64) -> u16
         fence(connection);
         ((&raw const (*connection).ending).read_volatile(), other.read_volatile())
     };
-    if ending != 0 && held == 0 {
+    if ending == 0 {
+        return;
+    }
+    last(ending);
+    if held == 0 {
         CONNECTIONS.remove(sock).ok();
     }
-    ending
 }
 
 /// Who holds a connection that ends.

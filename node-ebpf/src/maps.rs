@@ -30,6 +30,10 @@ pub(crate) static DESCRIPTORS: LruHashMap<u64, u64> = LruHashMap::with_max_entri
 #[map]
 pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(DEFAULT_MAX_CONNECTIONS, 0);
 
+/// Those of them that are Unix sockets; room for as many.
+#[map]
+pub(crate) static LOCALS: HashMap<u64, u8> = HashMap::with_max_entries(DEFAULT_MAX_CONNECTIONS, 0);
+
 /// The routes that the worker taught, by number.
 #[map]
 pub(crate) static ROUTES: HashMap<RouteKey, u32> = HashMap::with_max_entries(MAX_ROUTES, 0);

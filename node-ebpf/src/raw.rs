@@ -59,7 +59,7 @@ pub(crate) fn tell(caller: &Caller, transfer: &Transfer) {
     if !open(connection, socket.sock) || !segments(connection, caller, transfer, socket.sock) {
         give_up(connection, caller);
     }
-    hold::release(connection, side, socket.sock);
+    hold::release(connection, side, socket.sock, |_| {});
 }
 
 /// Whether a read of more than the head's room holds another request behind its first, as far as the room shows.

@@ -8,12 +8,9 @@ use aya_ebpf::{
     Global,
     helpers::{bpf_get_current_task, bpf_probe_read_kernel},
 };
-use shoalwatch_ebpf_common::{RequestRecord, Task, descriptor_key};
+use shoalwatch_ebpf_common::{Connection, RequestRecord, Task, descriptor_key};
 
-use crate::{
-    connection::Caller,
-    maps::{CONNECTIONS, DESCRIPTORS},
-};
+use crate::{connection::Caller, maps::DESCRIPTORS};
 
 /// Offsets; see [`shoalwatch_ebpf_common::globals`].
 #[unsafe(no_mangle)]
@@ -28,6 +25,10 @@ static FILE_PRIVATE_DATA: Global<u32> = Global::new(0);
 static SOCKET_TYPE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCKET_FILE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCKET_INODE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCK_SOCKET: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCK_FAMILY: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -57,7 +58,7 @@ pub(crate) struct Socket {
 pub(crate) enum Kind {
     /// TCP: the kernel tells its end.
     Internet,
-    /// A Unix stream.
+    /// A Unix stream: it does not.
     Local,
     /// Anything else.
     Other,
@@ -87,7 +88,7 @@ impl Socket {
             return Kind::Other;
         };
         let stream = sock == self.sock && kernel::<u16>(socket, &SOCKET_TYPE) == Some(SOCK_STREAM);
-        match kernel::<u16>(self.sock, &SOCK_FAMILY) {
+        match kernel::<u16>(sock, &SOCK_FAMILY) {
             Some(AF_INET | AF_INET6) if stream => Kind::Internet,
             Some(AF_UNIX) if stream => Kind::Local,
             _ => Kind::Other,
@@ -132,23 +133,17 @@ fn resolve(fd: u32) -> Option<(u64, u64)> {
     (owner == file).then_some((socket, sock))
 }
 
-/// A descriptor was closed. Of a Unix socket the kernel does not tell the end: it may be this.
+/// The number of a socket's file, 0 where nobody has it open any more. No two sockets of an address have the same one.
 #[inline(always)]
-pub(crate) fn close(caller: &Caller, fd: u32) {
-    let Some(key) = descriptor_key(caller.tgid, generation(caller.task), fd) else {
-        return;
-    };
-    // SAFETY: the value is copied at once.
-    let known = unsafe { DESCRIPTORS.get(key) }.copied();
-    let Some(sock) = known else {
-        return;
-    };
-    DESCRIPTORS.remove(key).ok();
-    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else {
-        return;
-    };
-    // SAFETY: the map gave the pointer, and it lives as long as the program runs.
-    unsafe { (*connection).closing = u16::from((*connection).local) };
+pub(crate) fn inode(sock: u64) -> u32 {
+    let open = kernel::<u64>(sock, &SOCK_SOCKET).filter(|socket| *socket != 0);
+    open.and_then(|socket| kernel(socket, &SOCKET_INODE)).unwrap_or(0)
+}
+
+/// Whether a connection is of a Unix socket that is gone, and its address perhaps another one's.
+#[inline(always)]
+pub(crate) fn is_another(connection: &Connection, sock: u64) -> bool {
+    connection.inode != 0 && connection.inode != inode(sock)
 }
 
 /// A descriptor may lead to something else from now on.

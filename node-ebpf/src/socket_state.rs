@@ -1,4 +1,4 @@
-//! The end of a connection, as the kernel's TCP tells it.
+//! The end of a connection: of TCP the kernel tells it, of a Unix socket it shows when it is looked for.
 //!
 //! A server that closes a connection without having answered ends its request as aborted, at once. One whose peer resets it may have
 //! answered a moment before, in a call that did not return yet: user space is told of the request, waits for the answer, and then
@@ -10,8 +10,8 @@ use shoalwatch_ebpf_common::{Connection, ConnectionState, Ending, Role, Stat, Un
 use crate::{
     finish::{self, End},
     hold,
-    maps::{CONNECTIONS, TASKS},
-    raw,
+    maps::{CONNECTIONS, LOCALS, TASKS},
+    raw, socket,
     stats::count,
 };
 
@@ -45,7 +45,28 @@ fn change(sock: u64, new: u32) {
     if closes && connection.record.role == Role::Client as u8 {
         return;
     }
-    let reset = new == state::CLOSE;
+    end(connection, sock, new == state::CLOSE);
+}
+
+/// Run by user space with a Unix socket's address, once a second for each: nothing in the kernel tells of its end.
+#[raw_tracepoint]
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+fn local_end(ctx: RawTracePointContext) -> i32 {
+    let sock: u64 = ctx.arg(0);
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(sock) {
+        // SAFETY: as above.
+        let connection = unsafe { &mut *connection };
+        if !socket::is_another(connection, sock) {
+            return 0;
+        }
+        end(connection, sock, false);
+    }
+    LOCALS.remove(sock).ok();
+    0
+}
+
+#[inline(always)]
+fn end(connection: &mut Connection, sock: u64, reset: bool) {
     let held = hold::end(connection, if reset { Ending::Reset } else { Ending::Closed });
     if connection.state != ConnectionState::Awaiting as u8 {
         if connection.opened_ns != 0 {

@@ -185,7 +185,7 @@ fn dispatch(caller: &Caller, registers: &Registers, returned: u64) -> Option<Tra
         layout::MESSAGE => Buffer::Message { address },
         layout::MESSAGE_FLAGS if registers.rdx & MSG_PEEK == 0 => Buffer::Message { address },
         layout::CLOSES => {
-            socket::close(caller, registers.rdi as u32);
+            socket::forget(caller, registers.rdi as u32);
             return None;
         }
         layout::OPENS => {

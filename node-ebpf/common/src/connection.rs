@@ -48,14 +48,14 @@ pub struct Connection {
     pub expects_body: u8,
     /// How many bytes of `ahead` are valid, 0 to 7.
     pub ahead_len: u8,
-    /// 1 for a connection whose end the kernel does not tell: a Unix socket.
-    pub local: u8,
     /// Of a raw connection: where its request stood when it became one, an [`UnderWay`](crate::UnderWay).
     pub under_way: u8,
     /// What the header lines of the last request that was looked through said; see [`head::Headers`](crate::head::Headers).
     pub header_flags: u8,
     /// 1 where more than its head was read of the last request: a body, or another request.
     pub extra: u8,
+    /// Who goes first where a request and an answer are looked at.
+    pub turn: u8,
     /// The first bytes of what may be the next request, read before the current one was seen answered.
     pub ahead: [u8; 8],
     /// When `ahead` was read.
@@ -70,20 +70,18 @@ pub struct Connection {
     pub parent_behind: u32,
     /// How far behind the target that request ended.
     pub rest_bytes: u32,
-    /// 1 for a Unix socket of which a descriptor was closed since its last transfer: perhaps the last one.
-    pub closing: u16,
     /// How it ended, an [`Ending`]: written by whoever ends it, read by whoever works on it meanwhile.
     pub ending: u16,
-    /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
-    pub zero: u64,
     /// 1 while a program looks at a request of it, and while one looks at an answer.
     pub held: [u8; 2],
-    /// Who goes first where both do.
-    pub turn: u8,
+    /// Always 0, which the verifier does not know: see [`shape::target`](crate::shape::target).
+    pub zero: u64,
     /// So many bytes of the current request were read before the transfer that showed that it is one, 0 to 7.
     pub begun_len: u8,
     /// Always 0.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
+    /// Of a Unix socket: the number of its file, which tells it from a later one at its address. 0: it is none.
+    pub inode: u32,
     /// The current request, sent as it lies here.
     pub record: RequestRecord,
     /// Room that a copy to the end of the head may run over; never sent.
@@ -97,10 +95,10 @@ impl Connection {
         head_open: 0,
         expects_body: 0,
         ahead_len: 0,
-        local: 0,
         under_way: 0,
         header_flags: 0,
         extra: 0,
+        turn: 0,
         ahead: [0; 8],
         ahead_ns: 0,
         sock: 0,
@@ -108,13 +106,12 @@ impl Connection {
         asked_bytes: 0,
         parent_behind: 0,
         rest_bytes: 0,
-        closing: 0,
         ending: 0,
-        zero: 0,
         held: [0; 2],
-        turn: 0,
+        zero: 0,
         begun_len: 0,
-        reserved: [0; 4],
+        reserved: [0; 3],
+        inode: 0,
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],
     };

@@ -55,6 +55,8 @@ pub mod maps {
     pub const DESCRIPTORS: &str = "DESCRIPTORS";
     /// Hash map: address of the kernel's `struct sock` → [`Connection`](crate::Connection).
     pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// Hash map: addresses of the Unix sockets among [`CONNECTIONS`], whose ends have to be looked for.
+    pub const LOCALS: &str = "LOCALS";
     /// Hash map: [`RouteKey`](crate::RouteKey) → the route's number. What is not in it is not counted in the kernel.
     pub const ROUTES: &str = "ROUTES";
     /// Array: two slots of [`RouteRows`](crate::RouteRows), by the route's number.
@@ -92,6 +94,8 @@ pub mod programs {
     pub const PROCESS_FORK: &str = "process_fork";
     /// Raw tracepoint `inet_sock_set_state`: a connection ends.
     pub const SOCKET_STATE: &str = "socket_state";
+    /// Run by the worker with the address of a Unix socket: ends its connection if the socket is gone.
+    pub const LOCAL_END: &str = "local_end";
 }
 
 /// Read-only variables of the object that the loader sets from the running kernel.
@@ -112,6 +116,10 @@ pub mod globals {
     pub const SOCKET_TYPE: &str = "SOCKET_TYPE";
     /// Offset of `file` in `struct socket`; `sk` follows it.
     pub const SOCKET_FILE: &str = "SOCKET_FILE";
+    /// Offset of `i_ino` of its file behind a `struct socket`.
+    pub const SOCKET_INODE: &str = "SOCKET_INODE";
+    /// Offset of `sk_socket` in `struct sock`.
+    pub const SOCK_SOCKET: &str = "SOCK_SOCKET";
     /// Offset of `skc_family` in `struct sock_common`.
     pub const SOCK_FAMILY: &str = "SOCK_FAMILY";
     /// Offset of `skc_daddr` in `struct sock_common`.

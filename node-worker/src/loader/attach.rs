@@ -3,7 +3,7 @@
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{Map, ProgramArray},
-    programs::{BtfTracePoint, ProgramError, RawTracePoint, TracePoint},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, TracePoint},
 };
 use shoalwatch_ebpf_common::{globals, maps, programs};
 
@@ -28,6 +28,7 @@ pub(super) fn load_object(
     loader.map_max_entries(maps::RAW, options.raw_ring_bytes);
     loader.map_max_entries(maps::TASKS, options.max_tasks);
     loader.map_max_entries(maps::CONNECTIONS, options.max_connections);
+    loader.map_max_entries(maps::LOCALS, options.max_connections);
     loader.map_max_entries(maps::COUNTERS, options.max_counters);
     for (global, offset) in named(sockets) {
         loader.override_global(global, offset, true);
@@ -39,7 +40,7 @@ pub(super) fn load_object(
     loader.load(OBJECT).map_err(LoadError::from_object)
 }
 
-const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 10] {
+const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 12] {
     [
         (globals::TASK_FILES, &offsets.task_files),
         (globals::FILES_FDT, &offsets.files_fdt),
@@ -47,6 +48,8 @@ const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 10] {
         (globals::FILE_PRIVATE_DATA, &offsets.file_private_data),
         (globals::SOCKET_TYPE, &offsets.socket_type),
         (globals::SOCKET_FILE, &offsets.socket_file),
+        (globals::SOCKET_INODE, &offsets.socket_inode),
+        (globals::SOCK_SOCKET, &offsets.sock_socket),
         (globals::SOCK_FAMILY, &offsets.sock_family),
         (globals::SOCK_DADDR, &offsets.sock_daddr),
         (globals::SOCK_V6_DADDR, &offsets.sock_v6_daddr),
@@ -107,7 +110,11 @@ pub(super) fn attach_others(object: &mut Ebpf, newtask: std::io::Result<NewtaskO
         .map_err(|error| Degraded::Fork(Box::new(error)))
         .and_then(|_| attach_fork(object).map_err(|error| Degraded::Fork(Box::new(error))));
     let ends = attach_socket_state(object).map_err(|error| Degraded::SocketState(Box::new(error)));
-    [exec, fork, ends].into_iter().filter_map(Result::err).collect()
+    let local_ends = load_local_end(object).map_err(|error| Degraded::LocalEnd(Box::new(error)));
+    [exec, fork, ends, local_ends]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect()
 }
 
 fn attach_exec(object: &mut Ebpf) -> Result<(), ProgramError> {
@@ -121,6 +128,24 @@ fn attach_socket_state(object: &mut Ebpf) -> Result<(), ProgramError> {
     let program: &mut RawTracePoint = program(object, programs::SOCKET_STATE)?.try_into()?;
     program.load()?;
     program.attach("inet_sock_set_state")?;
+    Ok(())
+}
+
+/// It is run by [`end_local`] only.
+fn load_local_end(object: &mut Ebpf) -> Result<(), ProgramError> {
+    let program: &mut RawTracePoint = program(object, programs::LOCAL_END)?.try_into()?;
+    program.load()
+}
+
+/// Ends the connection of a Unix socket if the socket is gone.
+pub(super) fn end_local(object: &Ebpf, sock: u64) -> Result<(), ProgramError> {
+    let program: &RawTracePoint = object
+        .program(programs::LOCAL_END)
+        .ok_or(ProgramError::UnexpectedProgramType)?
+        .try_into()?;
+    let mut options = RawTracePointRunOptions::new();
+    options.args[0] = sock;
+    program.test_run(options)?;
     Ok(())
 }
 

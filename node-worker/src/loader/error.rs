@@ -151,6 +151,9 @@ pub enum Degraded {
     /// Requests that are cut off are not seen to end, and connections are forgotten late.
     #[error("the ends of connections are not seen: the kernel refused the raw tracepoint inet_sock_set_state")]
     SocketState(#[source] Box<dyn Error + Send + Sync>),
+    /// Requests over Unix sockets that are closed without an answer are seen to end only when the socket's address is used again.
+    #[error("the ends of Unix sockets are seen late: the kernel refused the program that looks for them")]
+    LocalEnd(#[source] Box<dyn Error + Send + Sync>),
     /// New programs are observed only after the worker has found them itself.
     #[error("new programs are not seen at once: the kernel refused the raw tracepoint sched_process_exec")]
     Exec(#[source] Box<dyn Error + Send + Sync>),
@@ -165,6 +168,7 @@ impl Degraded {
             Self::Fork(_) => "fork",
             Self::Exec(_) => "exec",
             Self::SocketState(_) => "socket_state",
+            Self::LocalEnd(_) => "local_end",
         }
     }
 }
@@ -191,6 +195,9 @@ pub enum ProbeError {
         #[source]
         source: MapError,
     },
+    /// The kernel did not look whether a Unix socket is gone.
+    #[error("the ends of Unix sockets cannot be looked for: they are seen when their addresses are used again")]
+    LocalEnd(#[source] ProgramError),
     /// The kernel does not say when its programs have finished.
     #[error("a grace period cannot be waited for, although it could when the probes were loaded: restart the worker")]
     Grace(#[source] io::Error),
@@ -203,6 +210,7 @@ impl ProbeError {
         match self {
             Self::Full { .. } => "map_full",
             Self::Map { .. } => "map",
+            Self::LocalEnd(_) => "local_end",
             Self::Grace(_) => "grace",
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct SocketOffsets {
     pub(super) file_private_data: u32,
     pub(super) socket_type: u32,
     pub(super) socket_file: u32,
+    pub(super) socket_inode: u32,
+    pub(super) sock_socket: u32,
     pub(super) sock_family: u32,
     pub(super) sock_daddr: u32,
     pub(super) sock_v6_daddr: u32,
@@ -83,6 +85,9 @@ impl SocketOffsets {
             file_private_data: field("file", "private_data")?,
             socket_type: field("socket", "type")?,
             socket_file: follows("socket", "file", 8, "sk")?,
+            // The socket comes first in its allocation.
+            socket_inode: field("socket_alloc", "vfs_inode")? + field("inode", "i_ino")?,
+            sock_socket: field("sock", "sk_socket")?,
             sock_family: field("sock_common", "skc_family")?,
             sock_daddr: field("sock_common", "skc_daddr")?,
             sock_v6_daddr: field("sock_common", "skc_v6_daddr")?,

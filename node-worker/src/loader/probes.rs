@@ -81,6 +81,7 @@ pub struct Probes {
     tasks: HashMap<MapData, u32, Task>,
     slots: Array<MapData, u32>,
     connections: HashMap<MapData, u64, Connection>,
+    locals: HashMap<MapData, u64, u8>,
     events: RingBuf<MapData>,
     raw: RingBuf<MapData>,
     processes: RingBuf<MapData>,
@@ -122,6 +123,7 @@ impl Probes {
             tasks: attach::take_map(&mut object, maps::TASKS)?,
             slots: attach::take_map(&mut object, maps::SLOTS)?,
             connections: attach::take_map(&mut object, maps::CONNECTIONS)?,
+            locals: attach::take_map(&mut object, maps::LOCALS)?,
             events: attach::take_map(&mut object, maps::EVENTS)?,
             raw: attach::take_map(&mut object, maps::RAW)?,
             processes: attach::take_map(&mut object, maps::PROCESSES)?,
@@ -180,6 +182,26 @@ impl Probes {
                 map: maps::SLOTS,
                 source,
             })
+    }
+
+    /// Ends the connections of Unix sockets that are gone; of those the kernel brings no news. One system call for each Unix
+    /// socket that is followed.
+    pub fn end_locals(&mut self) -> Result<(), ProbeError> {
+        let known = |degraded: &Degraded| matches!(degraded, Degraded::LocalEnd(_));
+        if self.degraded.iter().any(known) {
+            return Ok(());
+        }
+        // What is removed under the hands of a walk makes it begin anew.
+        let socks: Vec<u64> = self
+            .locals
+            .keys()
+            .take(self.options.max_connections as usize)
+            .filter_map(Result::ok)
+            .collect();
+        for sock in socks {
+            attach::end_local(&self.object, sock).map_err(ProbeError::LocalEnd)?;
+        }
+        Ok(())
     }
 
     /// Hands over every counter, summed over all CPUs. They are cumulative.

@@ -99,6 +99,8 @@ impl Kernel for FakeKernel {
         news.len()
     }
 
+    fn end_locals(&mut self) {}
+
     fn lost(&self, tgid: u32) -> u64 {
         self.lock().lost.get(&tgid).copied().unwrap_or(0)
     }

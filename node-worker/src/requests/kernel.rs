@@ -14,6 +14,8 @@ pub(crate) trait Kernel: Send {
     fn drain(&mut self, sink: &mut dyn FnMut(RequestEvent<'_>)) -> usize;
     fn drain_raw(&mut self, sink: &mut dyn FnMut(RawEvent<'_>)) -> usize;
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize;
+    /// Ends connections of which the kernel brings no news.
+    fn end_locals(&mut self);
     fn lost(&self, tgid: u32) -> u64;
     /// Connections, processes and requests that were not followed, without knowing whose they were.
     fn unseen(&self) -> u64;
@@ -50,6 +52,12 @@ impl Kernel for Probes {
 
     fn drain_processes(&mut self, sink: &mut dyn FnMut(ProcessEvent)) -> usize {
         self.drain_processes(sink)
+    }
+
+    fn end_locals(&mut self) {
+        if let Err(error) = self.end_locals() {
+            tracing::warn!(%error, "ends of connections cannot be looked for");
+        }
     }
 
     fn lost(&self, tgid: u32) -> u64 {
@@ -147,6 +155,8 @@ impl Kernel for Blind {
     fn drain_processes(&mut self, _sink: &mut dyn FnMut(ProcessEvent)) -> usize {
         0
     }
+
+    fn end_locals(&mut self) {}
 
     fn lost(&self, _tgid: u32) -> u64 {
         0

@@ -63,7 +63,7 @@ const RESCAN_NS: u64 = 5_000_000_000;
 const FAST_RESCAN_NS: u64 = 250_000_000;
 /// How soon after a process is selected: it may have forked before it was.
 const SOON_NS: u64 = 200_000_000;
-/// How often the kernel's losses are attributed.
+/// How often the kernel's losses are attributed, and Unix sockets that are gone are looked for.
 const LOSSES_NS: u64 = 1_000_000_000;
 /// Commands that wait at most; their senders wait then.
 const COMMANDS: usize = 64;
@@ -231,7 +231,7 @@ impl Runner {
             // What came while the ring was looked into waits for the next look: an answer knows all that happened before it was
             // asked for. And the records that wait were made under the configuration that is in force until now.
             let commands = self.commands.len();
-            self.tick();
+            self.tick(commands > 0);
             let stopped = self.obey(commands);
             if let Some(stopped) = stopped {
                 self.finish();
@@ -242,7 +242,8 @@ impl Runner {
         }
     }
 
-    fn tick(&mut self) {
+    /// `asked`: the answer is to know all that happened until now.
+    fn tick(&mut self, asked: bool) {
         let now = Now::read();
         let observer = &mut self.observer;
         observer.take_news(now);
@@ -251,6 +252,10 @@ impl Runner {
             warn!(%error, "ends of processes cannot be read");
             Vec::new()
         });
+        // While it is still known whose they were.
+        if asked || !ended.is_empty() || now.monotonic_ns >= self.next_losses {
+            observer.kernel.end_locals();
+        }
         observer.take_requests(now);
         observer.end_all(&ended, now);
         observer.settle_pending(now);

@@ -232,18 +232,23 @@ fn calls_of_a_taught_peer_are_counted_and_make_no_event_unless_they_are_kept() {
     assert_eq!(counts(&scenario).unwrap(), Counts::from([((PEER, 200), 52)]));
 }
 
-#[test]
-fn an_export_of_spans_is_always_told() {
-    let Some(_turn) = turn(&[]) else { return };
-    let mut scenario = taught(&LoaderOptions::default(), 0).unwrap();
-    teach_peer(&mut scenario).unwrap();
+/// The service has all peers that it may have.
+fn fill_peers(scenario: &mut Scenario) -> Outcome<()> {
     let task = Task {
         service: SERVICE,
         flags: PEERS_FULL,
         others: [OTHERS, OTHER_PEERS],
         ..Task::default()
     };
-    scenario.probes.select(process::id(), task).unwrap();
+    Ok(scenario.probes.select(process::id(), task)?)
+}
+
+#[test]
+fn an_export_of_spans_is_always_told() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = taught(&LoaderOptions::default(), 0).unwrap();
+    teach_peer(&mut scenario).unwrap();
+    fill_peers(&mut scenario).unwrap();
     call(&scenario, "/v1/metrics", 3).unwrap();
     call(&scenario, "/v1/traces", 2).unwrap();
     assert_eq!(events(&mut scenario), [(None, Decision::Undecided); 2]);
@@ -254,13 +259,7 @@ fn an_export_of_spans_is_always_told() {
 fn calls_of_peers_that_are_too_many_are_counted_among_all_others() {
     let Some(_turn) = turn(&[]) else { return };
     let mut scenario = taught(&LoaderOptions::default(), 0).unwrap();
-    let task = Task {
-        service: SERVICE,
-        flags: PEERS_FULL,
-        others: [OTHERS, OTHER_PEERS],
-        ..Task::default()
-    };
-    scenario.probes.select(process::id(), task).unwrap();
+    fill_peers(&mut scenario).unwrap();
     call(&scenario, "/orders/1", 5).unwrap();
     exchange(&scenario, |_| "/new".to_owned(), 1).unwrap();
     assert_eq!(counts(&scenario).unwrap(), Counts::from([((OTHER_PEERS, 200), 5)]));

@@ -10,9 +10,10 @@ use shoalwatch_node_worker::loader::{ProcessKind, Stat};
 use crate::{
     client::Client,
     harness::{Outcome, Process, find, probes, server_file, turn, wait_for},
-    namespaces::{WITH_TRACEFS, alone},
+    namespaces::alone,
     scenario::{SERVICE, Scenario, seen, task},
     servers::free_port,
+    tracefs::WITH_TRACEFS,
 };
 
 const GET: &str = "GET /life HTTP/1.1\r\n\r\n";

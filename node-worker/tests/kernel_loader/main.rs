@@ -15,3 +15,6 @@ mod pairing;
 mod raw;
 mod scenario;
 mod servers;
+
+#[path = "../shared/tracefs.rs"]
+mod tracefs;

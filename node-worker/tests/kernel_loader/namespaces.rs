@@ -9,16 +9,6 @@ use crate::{
     scenario::{Scenario, seen},
 };
 
-/// The shell lines that give a test the tracing file system.
-pub(crate) const WITH_TRACEFS: &[&str] = &[
-    "unshare",
-    "--mount",
-    "--propagation=private",
-    "sh",
-    "-ec",
-    "mount -t tracefs tracefs /sys/kernel/tracing; exec \"$@\"",
-    "sh",
-];
 const WITHOUT_TRACEFS: &[&str] = &[
     "unshare",
     "--mount",

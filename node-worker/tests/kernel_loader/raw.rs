@@ -1,8 +1,8 @@
 //! What leaves the fast path, and what is told of it then.
 
 use std::{
-    io::{IoSlice, IoSliceMut, Write},
-    os::fd::AsFd,
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
     process,
     time::Duration,
 };
@@ -291,6 +291,53 @@ fn a_connection_that_its_peer_resets_is_told_with_an_answer_that_came_too_late()
     // The kernel refuses it, so it was not written before: nothing is told of a call that failed.
     pair.server.write_all(OK.as_bytes()).unwrap_err();
     assert_eq!(scenario.told(), []);
+}
+
+/// The observed end of a Unix socket on which a request was read. Neither write of the other end begins with a whole method: it is
+/// nobody's client.
+fn ask_locally() -> io::Result<(UnixStream, UnixStream)> {
+    let (mut client, mut server) = UnixStream::pair()?;
+    let (first, rest) = GET.split_at(2);
+    client.write_all(first.as_bytes())?;
+    client.write_all(rest.as_bytes())?;
+    server.read_exact(&mut vec![0; GET.len()])?;
+    Ok((client, server))
+}
+
+#[test]
+fn a_request_over_a_unix_socket_is_aborted_when_nobody_has_the_socket_any_more() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let (_client, server) = ask_locally().unwrap();
+    let copy = server.try_clone().unwrap();
+    drop(server);
+    scenario.probes.end_locals().unwrap();
+    assert_eq!(scenario.stat(Stat::Aborted).unwrap(), 0);
+    drop(copy);
+    scenario.probes.end_locals().unwrap();
+    assert_eq!(scenario.drain(), [seen(0, GET)]);
+    assert_eq!(scenario.probes.fullness().connections.used, 0);
+}
+
+#[test]
+fn every_request_over_unix_sockets_ends_once_also_where_their_addresses_are_used_again() {
+    const ROUNDS: usize = 200;
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    for round in 0..ROUNDS {
+        let (_client, mut server) = ask_locally().unwrap();
+        if round % 2 == 0 {
+            server.write_all(OK.as_bytes()).unwrap();
+        }
+    }
+    scenario.probes.end_locals().unwrap();
+    let told = scenario.told();
+    let seen_ends = scenario.drain();
+    let replaced = Told::Ended(false, UnderWay::Waiting, GET.to_owned());
+    assert!(told.iter().all(|told| *told == replaced), "{told:?}");
+    let answered = seen_ends.iter().filter(|seen| seen.status == 200).count();
+    assert_eq!((answered, seen_ends.len() + told.len()), (ROUNDS / 2, ROUNDS));
+    assert_eq!(scenario.probes.fullness().connections.used, 0);
 }
 
 #[test]
