@@ -50,6 +50,7 @@ impl Story {
             clock: Arc::clone(&self.clock),
             death: self.death,
             died: Arc::clone(&self.died),
+            network: Arc::default(),
         };
         let leading = Leadership { leading: true, term: 1 };
         self.operator = Some(Operator::start(around, self.data.path(), leading).await);

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::cluster::Cluster;
-use super::operator::{Around, Death, HALF, Operator, Traffic};
+use super::operator::{Around, Death, HALF, NODES, Network, Operator, Traffic};
 use super::*;
 use crate::clock::Clock;
 use crate::history::Raw;
 use crate::testing::Asked;
+
+mod partitions;
 
 /// Until a Lease that is not renewed may be taken, in halves of a second.
 const LEASE: u64 = 30;
@@ -28,6 +30,10 @@ struct Pair {
     /// When the leader died.
     since: Option<u64>,
     late: Option<Asked>,
+    /// Between the leader and the API server.
+    network: Arc<Mutex<Network>>,
+    /// The leader hears nothing of the first node.
+    deaf: bool,
 }
 
 impl Pair {
@@ -41,6 +47,7 @@ impl Pair {
             clock: Arc::clone(&clock),
             death: None,
             died,
+            network: Arc::default(),
         };
         let leading = Leadership { leading: true, term: 1 };
         let following = Leadership {
@@ -60,20 +67,24 @@ impl Pair {
             cluster,
             disks,
             died,
+            network: Arc::default(),
+            deaf: false,
         };
         pair.list();
         pair.seconds(10).await;
         pair
     }
 
-    /// From the next request on the leader may die.
-    async fn doomed(mut self, death: Option<Death>) -> Self {
+    /// From the next request on the leader may die, or its network break off.
+    async fn doomed(mut self, death: Option<Death>, network: Network) -> Self {
         self.leader = None;
+        self.network = Arc::new(Mutex::new(network));
         let around = Around {
             cluster: Arc::clone(&self.cluster),
             clock: Arc::clone(&self.clock),
             death,
             died: Arc::clone(&self.died),
+            network: Arc::clone(&self.network),
         };
         let leading = Leadership { leading: true, term: 1 };
         self.leader = Some(Operator::start(around, self.disks[0].path(), leading).await);
@@ -96,39 +107,47 @@ impl Pair {
 
     async fn seconds(&mut self, seconds: u64) {
         for _ in 0..seconds * 2 {
-            self.halves += 1;
-            self.clock.advance(HALF);
-            tokio::time::advance(HALF).await;
-            let now = self.clock.now();
-            self.cluster().pass(now);
-            self.work();
-            if self.halves.is_multiple_of(4) {
-                self.save();
-                self.learn().await;
-            }
-            self.follower.settle().await;
-            if let Some(leader) = &mut self.leader
-                && !leader.settle().await
-            {
-                self.late = leader.late.lock().unwrap().take();
-                self.leader = None;
-                self.since = Some(self.halves);
-            }
-            if self.since.is_some_and(|since| self.halves == since + LEASE) {
-                self.follower.lease.send_replace(Leadership { leading: true, term: 2 });
-                self.follower.desk.follow_leadership();
-            }
+            self.half_a_second().await;
+        }
+    }
+
+    async fn half_a_second(&mut self) {
+        self.halves += 1;
+        self.clock.advance(HALF);
+        tokio::time::advance(HALF).await;
+        let now = self.clock.now();
+        self.cluster().pass(now);
+        self.work();
+        if self.halves.is_multiple_of(4) {
+            self.save();
+            self.learn().await;
+        }
+        self.follower.settle().await;
+        if let Some(leader) = &mut self.leader
+            && !leader.settle().await
+        {
+            self.late = leader.late.lock().unwrap().take();
+            self.leader = None;
+            self.since = Some(self.halves);
+        }
+        if self.since.is_some_and(|since| self.halves == since + LEASE) {
+            self.follower.lease.send_replace(Leadership { leading: true, term: 2 });
+            self.follower.desk.follow_leadership();
         }
     }
 
     fn work(&mut self) {
         let cluster = self.cluster.lock().unwrap();
         let reports = self.traffic.half_a_second(&cluster, &self.follower.slis());
-        for operator in self.leader.iter_mut().chain([&mut self.follower]) {
+        let broken = self.network.lock().unwrap().broken;
+        for operator in self.leader.iter_mut().filter(|_| !broken).chain([&mut self.follower]) {
             operator.watch(&cluster);
-            for (node, report) in &reports {
-                operator.hear(node, report.clone());
+        }
+        for (node, report) in reports {
+            if let Some(leader) = self.leader.as_mut().filter(|_| !self.deaf || node != NODES[0]) {
+                leader.hear(node, report.clone());
             }
+            self.follower.hear(node, report);
         }
         drop(cluster);
         for operator in self.leader.iter_mut().chain([&mut self.follower]) {
@@ -155,7 +174,7 @@ impl Pair {
 
 /// `shop:2` comes; whoever leads undoes it.
 async fn undone(death: Option<Death>) -> Pair {
-    let mut pair = Pair::begin().await.doomed(death).await;
+    let mut pair = Pair::begin().await.doomed(death, Network::default()).await;
     pair.cluster().apply("shop:2", "kubectl");
     pair.seconds(60).await;
     // Statuses and Events are given up before another one may lead; a patch of the target may hang in the network.

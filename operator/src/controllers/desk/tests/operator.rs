@@ -40,12 +40,30 @@ impl Death {
     }
 }
 
+/// The way from a process to the API server, which may break off and be mended.
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    /// It breaks off at this request.
+    pub(super) breaks_at: Option<usize>,
+    /// Requests arrive all the same, and only their answers are lost.
+    pub(super) arrives: bool,
+    pub(super) broken: bool,
+}
+
+impl Network {
+    fn breaks_off(&mut self, requests: usize) -> bool {
+        self.broken |= self.breaks_at.take_if(|request| *request == requests).is_some();
+        self.broken
+    }
+}
+
 /// What a process finds.
 pub(super) struct Around {
     pub(super) cluster: Arc<Mutex<Cluster>>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) death: Option<Death>,
     pub(super) died: Arc<Notify>,
+    pub(super) network: Arc<Mutex<Network>>,
 }
 
 pub(super) struct Operator {
@@ -183,11 +201,23 @@ async fn turns() {
 /// Answers what is asked, until death comes.
 fn serve(mut server: ApiServer, around: Around, late: Arc<Mutex<Option<Asked>>>) -> JoinHandle<()> {
     let Around {
-        cluster, death, died, ..
+        cluster,
+        death,
+        died,
+        network,
+        ..
     } = around;
     tokio::spawn(async move {
         while let Some((asked, respond)) = server.next().await {
-            let due = death.is_some_and(|death| cluster.lock().unwrap().asked.len() == death.request());
+            let mut cluster = cluster.lock().unwrap();
+            if network.lock().unwrap().breaks_off(cluster.asked.len()) {
+                if network.lock().unwrap().arrives {
+                    cluster.answer(&asked);
+                }
+                respond.send_error("the network is broken");
+                continue;
+            }
+            let due = death.is_some_and(|death| cluster.asked.len() == death.request());
             match death.filter(|_| due) {
                 Some(Death::BeforeRequest(_)) => return died.notify_one(),
                 Some(Death::LateRequest(_)) => {
@@ -196,7 +226,7 @@ fn serve(mut server: ApiServer, around: Around, late: Arc<Mutex<Option<Asked>>>)
                 }
                 _ => {}
             }
-            let (code, body) = cluster.lock().unwrap().answer(&asked);
+            let (code, body) = cluster.answer(&asked);
             if due {
                 return died.notify_one();
             }
