@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr};
 
-use super::traffic::Came;
+use super::came::Came;
 use crate::loader::{RequestEvent, Role, sampling::Decision};
 
 /// Requests that wait at most, on the whole node.

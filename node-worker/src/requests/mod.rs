@@ -3,11 +3,13 @@
 //! It fetches the kernel's records at least every [`TICK`], and at once when it is sent a command; so nothing is shared, nothing is
 //! locked, and a configuration is in force from one request to the next.
 
+mod came;
 mod clock;
 #[cfg(test)]
 mod fake_kernel;
 mod held;
 mod kernel;
+mod lesson;
 mod numbers;
 mod observer;
 mod processes;

@@ -10,7 +10,7 @@ use shoalwatch_pipeline::request::{self, ServiceId, Target};
 use shoalwatch_protocols::route::OTHER;
 use tracing::warn;
 
-use super::{kernel::Kernel, traffic::Lesson};
+use super::{kernel::Kernel, lesson::Lesson};
 use crate::loader::{Counter, CounterKey, MAX_ROUTES, Role, RouteKey};
 
 /// A number that no route gets: it means "not counted in the kernel".

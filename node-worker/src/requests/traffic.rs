@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -14,24 +14,22 @@ use shoalwatch_pipeline::{
     otlp::{self, HttpSpan},
     peers::{PeerLimits, PeerTable},
     red::{RedLimits, RedMetrics, SeriesKey},
-    request::{self, Method, PeerId, Request, RouteId, ServiceId, Status, Target, Trace},
+    request::{self, Method, PeerId, Request, ServiceId, Status, Target, Trace},
     routes::{RouteLimits, RouteTable},
     sampler::{Decision, DropReason, Limit, Policy, Sampler, Verdict},
     sli::{Counted, Receiver, ReportRow, SliCounters, SliLimits},
 };
 use shoalwatch_protocols::{
-    http1::{
-        NotHttp, RequestHead, TargetForm,
-        connection::{Connection, Segment, Side},
-        parse_head,
-    },
+    http1::{NotHttp, RequestHead, parse_head},
     route::{self, OTHER},
     trace_context::{Randomness, Threshold, TraceParent},
 };
 
 use super::{
     TimedReport,
+    came::Came,
     clock::Now,
+    lesson::{Lesson, shape},
     services::{Service, Services},
     taught::More,
 };
@@ -39,7 +37,7 @@ use crate::{
     counters::{Count, Counters},
     export::SCOPE,
     in_force::{InForce, NamedPolicy},
-    loader::{NO_SPANS, RequestEvent, Role, limit::MAX_LIMITS, peer_hash, sampling},
+    loader::{NO_SPANS, RequestEvent, Role, limit::MAX_LIMITS, sampling},
 };
 
 /// The state that requests change.
@@ -429,81 +427,8 @@ fn template_of(head: &RequestHead<'_>, template: &mut String) {
     }
 }
 
-/// A route, or a peer, whose requests the kernel could count by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lesson {
-    pub(super) service: ServiceId,
-    /// All others: the service has all that it may have.
-    pub(super) target: Target,
-    pub(super) shape: u64,
-}
-
-impl Lesson {
-    pub(super) const fn is_of_others(&self) -> bool {
-        matches!(self.target, Target::Route(RouteId::OTHER) | Target::Peer(PeerId::OTHER))
-    }
-}
-
-/// How the kernel knows the route, or the peer; absent where it could not tell it from others.
-fn shape(event: &RequestEvent<'_>, head: &RequestHead<'_>) -> Option<u64> {
-    match event.role {
-        Role::Server => {
-            let tells_apart = head.form == TargetForm::Origin && !head.path_cut;
-            tells_apart.then(|| route::shape_hash(head.path))
-        }
-        Role::Client => event.peer.map(peer_shape),
-    }
-}
-
-fn peer_shape(peer: SocketAddr) -> u64 {
-    let address = match peer.ip() {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
-    };
-    let address = u128::from_le_bytes(address.octets());
-    peer_hash(low_half(address), low_half(address >> 64), peer.port())
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-const fn low_half(number: u128) -> u64 {
-    number as u64
-}
-
 fn method(number: u8) -> Option<Method> {
     Method::ALL.into_iter().find(|method| *method as u8 == number)
-}
-
-/// How much of a request came. One that was never answered and broke off is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Came {
-    Whole,
-    InPart,
-}
-
-impl Came {
-    /// As the kernel's record tells it; an answer makes a request of anything.
-    pub(super) fn of(event: &RequestEvent<'_>) -> Self {
-        match event.status {
-            0 if !is_whole(event) => Self::InPart,
-            _ => Self::Whole,
-        }
-    }
-}
-
-/// What was read behind it may be other requests.
-fn is_whole(event: &RequestEvent<'_>) -> bool {
-    let (mut connection, mut whole) = (Connection::new(), None);
-    let came = Segment {
-        side: Side::Request,
-        time_ns: event.start_ns,
-        total_len: event.answer_bytes.into(),
-        captured: event.head,
-    };
-    let fed = connection.feed(came, &mut |_answered| {});
-    connection.close(event.end_ns, &mut |exchange| {
-        whole.get_or_insert(exchange.whole);
-    });
-    fed.is_ok() && whole == Some(true)
 }
 
 fn span_queue() -> SpanQueue {

@@ -7,12 +7,14 @@ use crate::{
     counters::Counters,
     loader::RequestEvent,
     requests::{
+        came::Came,
         held::Held,
+        lesson::Lesson,
         processes::Processes,
         raw::{Lost, RawConnections, Said},
         services::Services,
         taught::Taught,
-        traffic::{Came, Lesson, Traffic},
+        traffic::Traffic,
     },
 };
 

@@ -12,9 +12,10 @@ use super::{Count, Now, Observer, PENDING};
 use crate::{
     loader::{NO_SPANS, PEERS_FULL, ROUTES_FULL, RouteRows, Stat, Task},
     requests::{
+        lesson::Lesson,
         services::Service,
         taught::{Route, key_of},
-        traffic::{Lesson, Traffic},
+        traffic::Traffic,
     },
 };
 

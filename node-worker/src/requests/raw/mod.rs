@@ -20,7 +20,7 @@ use std::{
 use shoalwatch_pipeline::loss::Loss;
 use shoalwatch_protocols::http1::connection::{Segment, Side};
 
-use super::traffic::Came;
+use super::came::Came;
 use crate::{
     counters::{Count, Counters},
     loader::{RawEvent, RawKind, RawNews, RawRequest, RequestEvent, UnderWay, http1},
