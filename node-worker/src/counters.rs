@@ -75,6 +75,7 @@ counters! {
     "shoalwatch_config_updates_total", "Configurations offered to this worker by what became of them" => {
         ConfigApplied ["result" = "applied"],
         ConfigInvalid ["result" = "invalid"],
+        ConfigKernel ["result" = "kernel"],
         ConfigOlderTerm ["result" = "older_term"],
         ConfigUnreadable ["result" = "unreadable"],
     }

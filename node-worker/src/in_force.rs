@@ -72,6 +72,11 @@ pub(crate) enum Refused {
     /// It comes from an operator that does not lead any more.
     #[error("term {offered} is older than term {newest}: this replica does not lead any more")]
     OlderTerm { offered: u64, newest: u64 },
+    /// The kernel did not take it.
+    #[error(
+        "the kernel still decides by the earlier policies and is asked again once a second: the worker's log says why"
+    )]
+    Kernel,
     /// The message has no version or no configuration.
     #[error("{0}: is missing: the operator may be broken")]
     Missing(&'static str),
@@ -85,6 +90,7 @@ impl Refused {
             Self::Policy { .. } | Self::Probability { .. } => "policy",
             Self::OlderTerm { .. } => "older_term",
             Self::Missing(_) => "missing",
+            Self::Kernel => "kernel",
         }
     }
 

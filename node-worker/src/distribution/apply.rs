@@ -51,7 +51,11 @@ impl Applier {
         let in_force = InForce::compile(stored)
             .map(Arc::new)
             .map_err(|refused| self.refuse(refused))?;
-        self.events.configure(Arc::clone(&in_force)).await?;
+        if !self.events.configure(Arc::clone(&in_force)).await? {
+            self.in_force.send_replace(Some(in_force));
+            self.counters.one(Count::ConfigKernel);
+            return Err(ApplyError::Refused(Refused::Kernel));
+        }
         self.counters.one(Count::ConfigApplied);
         let version = in_force.version.as_ref();
         info!(

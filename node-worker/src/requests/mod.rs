@@ -72,7 +72,7 @@ const COMMANDS: usize = 64;
 
 /// What the rest of the worker asks of the loop.
 enum Command {
-    Configure(Arc<InForce>, oneshot::Sender<()>),
+    Configure(Arc<InForce>, oneshot::Sender<bool>),
     Pods(PodIndex),
     Numbers(oneshot::Sender<Numbers>),
     Snapshot(oneshot::Sender<Box<Snapshot>>),
@@ -128,8 +128,8 @@ impl EventLoop {
         Ok((Self { commands, thread }, join))
     }
 
-    /// Returns when the next request is judged by it.
-    pub(crate) async fn configure(&self, in_force: Arc<InForce>) -> Result<(), LoopEnded> {
+    /// Returns when the next request is judged by it. False: the kernel still decides by what was in force before.
+    pub(crate) async fn configure(&self, in_force: Arc<InForce>) -> Result<bool, LoopEnded> {
         self.ask(|reply| Command::Configure(in_force, reply)).await
     }
 
@@ -307,8 +307,7 @@ impl Runner {
             // Whoever asked and went away does not mind that the answer is lost.
             match command {
                 Command::Configure(in_force, reply) => {
-                    observer.configure(in_force, now);
-                    let _unheard = reply.send(());
+                    let _unheard = reply.send(observer.configure(in_force, now));
                 }
                 Command::Pods(pods) => observer.set_pods(pods, now),
                 Command::Numbers(reply) => {

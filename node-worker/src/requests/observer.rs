@@ -79,8 +79,9 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Puts a configuration in force: every request handed on after this call is judged by it.
-    pub(super) fn configure(&mut self, in_force: Arc<InForce>, now: Now) {
+    /// Puts a configuration in force: every request handed on after this call is judged by it. False: the kernel refused it, and is
+    /// asked again.
+    pub(super) fn configure(&mut self, in_force: Arc<InForce>, now: Now) -> bool {
         // What was counted until now was counted for the SLIs in force until now.
         self.count(now);
         self.traffic.configure(&in_force, now);
@@ -89,6 +90,7 @@ impl Observer {
         self.duties_changed = true;
         self.refused_until_ns = 0;
         self.follow_duties(now);
+        !self.duties_changed
     }
 
     /// What the API server says now about this node's pods.

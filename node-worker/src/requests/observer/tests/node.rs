@@ -96,10 +96,11 @@ impl Node {
         node
     }
 
-    pub(super) fn configure(&mut self, config: &str) {
+    /// Whether it is in force.
+    pub(super) fn configure(&mut self, config: &str) -> bool {
         let stored = serde_saphyr::from_str(&format!("config: {config}")).unwrap();
         self.observer
-            .configure(Arc::new(InForce::compile(stored).unwrap()), self.now);
+            .configure(Arc::new(InForce::compile(stored).unwrap()), self.now)
     }
 
     /// A Deployment's pod; `ids` as the kubelet has told them so far.

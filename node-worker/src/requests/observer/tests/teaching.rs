@@ -157,8 +157,9 @@ fn a_service_with_all_routes_that_it_may_have_is_counted_among_all_others() {
 #[test]
 fn a_kernel_that_refuses_policies_is_asked_again_once_a_second() {
     let (mut node, _) = observed(EVERYTHING);
+    assert!(node.configure(EVERYTHING));
     node.kernel.lock().refuses = true;
-    node.configure(WITH_SLI);
+    assert!(!node.configure(WITH_SLI), "it is not acknowledged");
     let turns = node.kernel.lock().turns;
     let refused_at = node.now;
     for milliseconds in [0, 10, 999] {
@@ -173,4 +174,5 @@ fn a_kernel_that_refuses_policies_is_asked_again_once_a_second() {
     }
     assert_eq!(node.kernel.lock().turns, turns + 1);
     assert_eq!(node.count(Count::TeachFailed), 1);
+    assert!(!node.observer.duties_changed, "it is in force now");
 }
