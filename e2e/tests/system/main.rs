@@ -11,5 +11,6 @@ mod invalid;
 mod kill;
 mod policies;
 mod releases;
+mod replicas;
 mod rollout;
 mod spared;
