@@ -38,7 +38,7 @@ async fn leaders_go(bench: &Bench) -> Result<()> {
     let rollout = Rollout::begin(bench, Terms::new("99.9"), &[]).await?;
     let first = leader(bench).await?;
     // Its pod is asked to end: the Lease is free at once, and another one leads.
-    half_undone(&rollout, "bad-1", 1).await?;
+    begin_to_fail(&rollout, "bad-1").await?;
     bench
         .cluster
         .kubectl(&["-n", SYSTEM, "delete", "pod", &first, "--wait=false"])
@@ -48,7 +48,7 @@ async fn leaders_go(bench: &Bench) -> Result<()> {
     install::rolled_out(&bench.cluster, SYSTEM, OPERATOR).await?;
     if std::env::var_os("SHOALWATCH_CONTEXT").is_none() {
         // It dies: its Lease is taken over by its successor of the same name, or by another one when it has run out.
-        half_undone(&rollout, "bad-2", 2).await?;
+        begin_to_fail(&rollout, "bad-2").await?;
         let second = format!("statefulset.kubernetes.io/pod-name={}", leader(bench).await?);
         kill(&bench.cluster, SYSTEM, &second).await?;
         undone(&rollout, 2).await?;
@@ -56,10 +56,10 @@ async fn leaders_go(bench: &Bench) -> Result<()> {
     rollout.end().await
 }
 
-/// A bad release whose first bad answers were seen, and which is not undone yet.
-async fn half_undone(rollout: &Rollout<'_>, name: &str, count: usize) -> Result<()> {
+/// A release that gives bad answers, and is not undone yet.
+async fn begin_to_fail(rollout: &Rollout<'_>, name: &str) -> Result<()> {
     rollout.release(name, BAD).await?;
-    rollout.steps("FirstBadAnswer", count).await?;
+    rollout.bad_answers(5).await?;
     ensure!(
         rollout.running().await? == name,
         "it was undone before its judge was taken away"

@@ -113,6 +113,16 @@ impl<'a> Rollout<'a> {
         .await
     }
 
+    /// Waits until customers got so many more bad answers.
+    pub(crate) async fn bad_answers(&self, more: u64) -> Result<()> {
+        let bad = async || Ok::<_, anyhow::Error>(self.load.report(&self.bench.cluster).await?.of_class('5'));
+        let before = bad().await?;
+        wait::until("bad answers", Duration::from_mins(1), || async {
+            Ok((bad().await? >= before + more).then_some(()))
+        })
+        .await
+    }
+
     /// So many further requests change nothing.
     pub(crate) async fn stays(&self, release: &str, requests: u64) -> Result<()> {
         let before = self.load.report(&self.bench.cluster).await?.sent;

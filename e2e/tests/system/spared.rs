@@ -1,9 +1,7 @@
 //! What looks like a bad release and is none: nothing is undone.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use shoalwatch_e2e::{install, load::Report, shop::Service, wait};
+use shoalwatch_e2e::{install, shop::Service};
 
 use crate::{
     bench::{Bench, bench},
@@ -42,7 +40,7 @@ async fn spared(bench: &Bench) -> Result<()> {
     // The next one is not ready at first, and fails while it is cold.
     rollout.release("v2", COLD).await?;
     rollout.steps("ProbationStarted", 1).await?;
-    bad_answers(&rollout, 100).await?;
+    rollout.bad_answers(100).await?;
     rollout.steps("Promoted", 1).await?;
     // The last one serves beside that for a while, and needs the same stock.
     rollout.release_slowly("v3", NEEDS_STOCK, 75).await?;
@@ -73,20 +71,10 @@ async fn stock(bench: &Bench, replicas: u32) -> Result<()> {
 async fn outage(rollout: &Rollout<'_>) -> Result<()> {
     let running = rollout.running().await?;
     stock(rollout.bench, 0).await?;
-    bad_answers(rollout, OUTAGE).await?;
+    rollout.bad_answers(OUTAGE).await?;
     stock(rollout.bench, 1).await?;
     ensure!(rollout.running().await? == running, "{running} was undone");
     Ok(())
-}
-
-async fn bad_answers(rollout: &Rollout<'_>, more: u64) -> Result<()> {
-    let bad = |report: Report| report.of_class('5');
-    let before = bad(rollout.load.report(&rollout.bench.cluster).await?);
-    wait::until("bad answers", Duration::from_mins(1), || async {
-        let now = bad(rollout.load.report(&rollout.bench.cluster).await?);
-        Ok((now >= before + more).then_some(()))
-    })
-    .await
 }
 
 /// Whether the releases really are side by side, which the outage of both is about.
