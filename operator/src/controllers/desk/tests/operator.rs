@@ -81,6 +81,7 @@ impl Operator {
         }));
         let (events, publisher) = events::channel(client.clone(), &mut registry);
         let (statuses, writer) = status::channel(client.clone(), leadership.clone(), Budget::default(), &mut registry);
+        let told = Arc::clone(&around.cluster.lock().unwrap().told);
         let (clock, died, late) = (around.clock.clone(), Arc::clone(&around.died), Arc::default());
         let helpers = vec![
             tokio::spawn(publisher.run()),
@@ -89,7 +90,7 @@ impl Operator {
         ];
         let opened = history::open(data).await;
         let store = opened.store.clone().unwrap();
-        let desk = Desk::new(Parts {
+        let mut desk = Desk::new(Parts {
             client,
             namespace: "shoalwatch-system".to_owned(),
             distribution,
@@ -100,6 +101,7 @@ impl Operator {
             opened,
             metrics: Metrics::register(&mut registry),
         });
+        desk.hands.courier = desk.hands.courier.heard_by(told);
         Self {
             desk,
             lease,
