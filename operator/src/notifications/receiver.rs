@@ -36,13 +36,13 @@ pub(crate) struct Heard {
 #[derive(Clone)]
 struct Desk {
     script: Arc<Mutex<VecDeque<Answer>>>,
-    heard: mpsc::UnboundedSender<Heard>,
+    heard: mpsc::Sender<Heard>,
 }
 
 /// Answers 200 when the script is at its end.
 pub(crate) struct Receiver {
     pub(crate) origin: String,
-    heard: mpsc::UnboundedReceiver<Heard>,
+    heard: mpsc::Receiver<Heard>,
     task: JoinHandle<()>,
 }
 
@@ -56,7 +56,7 @@ impl Receiver {
     pub(crate) async fn open(script: impl IntoIterator<Item = Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let (sender, heard) = mpsc::unbounded_channel();
+        let (sender, heard) = mpsc::channel(64);
         let desk = Desk {
             script: Arc::new(Mutex::new(script.into_iter().collect())),
             heard: sender,
@@ -87,7 +87,7 @@ async fn take(State(desk): State<Desk>, uri: Uri, headers: HeaderMap, body: Byte
     };
     let answer = desk.script.lock().unwrap().pop_front();
     // Nobody may want to hear it.
-    let _gone = desk.heard.send(heard);
+    let _gone = desk.heard.try_send(heard);
     match answer {
         None => StatusCode::OK.into_response(),
         Some(Answer::Status(code)) => StatusCode::from_u16(code).unwrap().into_response(),

@@ -39,8 +39,8 @@ pub(super) struct Line {
     telling: Option<Telling>,
     /// There was no room for the next piece.
     deferred: bool,
-    /// What came of the last piece: nothing, or why it was given up.
-    last: Option<Option<String>>,
+    /// What came of the last piece: it arrived, or why it was given up.
+    last: Option<Result<(), String>>,
 }
 
 /// A piece that is under way; dropped, it is withdrawn.
@@ -98,7 +98,7 @@ impl Slos {
             return;
         };
         line.telling = None;
-        line.last = Some(outcome.as_ref().err().map(ToString::to_string));
+        line.last = Some(outcome.as_ref().copied().map_err(ToString::to_string));
         if let Some(told) = known.record.notified.get_mut(&order.receiver) {
             told.tell(&order.news);
             known.decided(term);
@@ -273,7 +273,9 @@ impl Known {
             .iter()
             .filter_map(|(name, line)| Some((name, line.last.as_ref()?)));
         let ended: Vec<_> = ended.collect();
-        let failed = ended.iter().filter_map(|(name, last)| Some((name, last.as_ref()?)));
+        let failed = ended
+            .iter()
+            .filter_map(|(name, last)| Some((name, last.as_ref().err()?)));
         let failed: Vec<String> = failed.map(|(name, why)| format!("{name}: {why}")).collect();
         let (status, reason, message) = match (ended.is_empty(), failed.is_empty()) {
             (true, _) => return None,
