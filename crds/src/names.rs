@@ -37,3 +37,6 @@ pub const CONDITION_ROLLBACK_READY: &str = "RollbackReady";
 
 /// Type of the condition that says whether the rules for Prometheus are written (`SLO`).
 pub const CONDITION_RULES_RENDERED: &str = "RulesRendered";
+
+/// Type of the condition that says whether receivers of notifications took what they were told last (`SLO`).
+pub const CONDITION_NOTIFICATIONS_DELIVERED: &str = "NotificationsDelivered";

@@ -35,6 +35,42 @@ pub(crate) fn workload_name(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Schema of the name of a Secret: a DNS subdomain (RFC 1123).
+pub(crate) fn secret_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 253,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",
+            "message": "write the name of the Secret: lower-case letters, digits, hyphens and dots, starting and ending with a letter or digit",
+        }],
+    })
+}
+
+/// Schema of a key of a Secret.
+pub(crate) fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 253,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[A-Za-z0-9._-]+$')",
+            "message": "write a key of the Secret: letters, digits, hyphens, underscores and dots",
+        }],
+    })
+}
+
+/// Schema of the address of a web server: without user and password, which would be shown to everybody who may read the object.
+pub(crate) fn url(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 2048,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[!$-~]*)?$')",
+            "message": "write an address such as https://hooks.example/slo: http or https, no user, no fragment",
+        }],
+    })
+}
+
 /// Schema of a route or of the beginning of one.
 pub(crate) fn route(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

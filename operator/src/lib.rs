@@ -20,6 +20,7 @@ pub mod history;
 pub mod lease;
 pub mod logging;
 pub mod metrics;
+mod notifications;
 pub(crate) mod replicas;
 pub mod retry;
 pub mod rollback;

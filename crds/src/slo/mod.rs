@@ -2,6 +2,7 @@
 
 mod alerts;
 mod indicator;
+mod notifications;
 mod rollback;
 mod rules;
 mod status;
@@ -16,6 +17,7 @@ use crate::values::ObjectiveString;
 
 pub use alerts::{AlertTier, Severity, default_alerts};
 pub use indicator::{HttpIndicator, Indicator, LatencyIndicator};
+pub use notifications::{Notification, NotifiedEvent, SecretKeyRef, Webhook};
 pub use rollback::{AlsoOn, PromoteAfter, Rollback, RollbackMode, RollbackWindows};
 pub use rules::{Rules, RulesKind, RulesObject, WrittenRules};
 pub use status::{
@@ -83,12 +85,21 @@ pub struct SloSpec {
     #[schemars(with = "Rules")]
     pub rules: Option<Rules>,
 
+    /// Who is told when an alert fires or ceases to, and when a release is undone. At most 4. Default: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = SloSpec::NOTIFICATIONS_MAX))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub notifications: Vec<Notification>,
+
     /// Whether and when a bad release is undone. Default: never (mode "Off").
     #[serde(default)]
     pub rollback: Rollback,
 }
 
 impl SloSpec {
+    /// Most entries of [`SloSpec::notifications`].
+    pub const NOTIFICATIONS_MAX: usize = 4;
+
     /// The alert tiers that somebody asked for; nothing if they are [`default_alerts`], which the API server writes into
     /// every object that names none.
     #[must_use]

@@ -12,6 +12,7 @@ use crate::{schema, text};
 pub struct SloStatus {
     /// `Accepted`: the spec makes sense. `Evaluated`: there is something to judge. `BudgetHistory`: the history covers the
     /// window. `RollbackReady`: a bad release could be undone now. `RulesRendered`: the rules for Prometheus are written.
+    /// `NotificationsDelivered`: receivers took what they were told last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

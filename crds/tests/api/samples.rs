@@ -104,6 +104,11 @@ fn serde_fills_in_what_the_api_server_would() {
     same_defaults::<Slo>(
         &json!({"metadata": {"name": "a"}, "apiVersion": "shoalwatch.dev/v1alpha1", "kind": "SLO", "spec": spec}),
     );
+    let told = json!([{"name": "oncall", "webhook": {"url": "https://hooks.example/x"}}]);
+    let spec = json!({"targetRef": {"name": "a"}, "objective": "99", "indicator": {"http": {}}, "notifications": told});
+    same_defaults::<Slo>(
+        &json!({"metadata": {"name": "a"}, "apiVersion": "shoalwatch.dev/v1alpha1", "kind": "SLO", "spec": spec}),
+    );
     let spec = json!({"probability": "0"});
     same_defaults::<SamplingPolicy>(
         &json!({"metadata": {"name": "a"}, "apiVersion": "shoalwatch.dev/v1alpha1", "kind": "SamplingPolicy", "spec": spec}),

@@ -23,6 +23,7 @@ pub mod handover;
 pub mod history;
 pub mod ids;
 pub mod judge;
+pub mod notify;
 pub mod policy;
 pub mod release;
 pub mod reports;

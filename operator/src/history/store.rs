@@ -10,6 +10,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use serde::{Deserialize, Serialize};
 use shoalwatch_core::Millis;
 use shoalwatch_core::history::History;
+use shoalwatch_core::notify::Told;
 use shoalwatch_core::reports::CumulativeReports;
 use shoalwatch_core::slo::SloState;
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +51,9 @@ pub struct Record {
     /// greater is newer.
     #[serde(default)]
     pub age: (u64, u64),
+    /// What each receiver of notifications was told, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notified: BTreeMap<String, Told>,
 }
 
 /// Everything that was saved.

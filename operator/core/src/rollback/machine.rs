@@ -89,6 +89,8 @@ impl Machine {
         if self.timeline.len() >= MAX_TIMELINE {
             self.timeline.remove(0);
         }
-        self.timeline.push(TimelineRow { at, step, message });
+        let of_an_act = matches!(step, Step::Patched | Step::Recovered | Step::Verified | Step::Failed);
+        let act = self.state.act().filter(|_| of_an_act).map(|act| act.record.time);
+        self.timeline.push(TimelineRow { at, step, message, act });
     }
 }

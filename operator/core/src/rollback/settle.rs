@@ -32,16 +32,15 @@ pub(super) fn adopt(run: &mut Run, observation: &Observation<'_>, target: &Targe
         return;
     }
     if record.slo == observation.spec.name() {
-        let act = found(record, target);
+        run.machine.state = State::Verifying {
+            act: found(record, target),
+            deadline: record.time.plus(rule.verification()),
+        };
         run.milestone(
             Step::Recovered,
             Info,
             format!("found that release {} was undone", record.from),
         );
-        run.machine.state = State::Verifying {
-            act,
-            deadline: record.time.plus(rule.verification()),
-        };
     }
 }
 

@@ -136,6 +136,9 @@ pub struct TimelineRow {
     pub step: Step,
     /// A sentence.
     pub message: String,
+    /// When the act was decided that it tells of: the same for whoever finds that act on the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Millis>,
 }
 
 impl State {

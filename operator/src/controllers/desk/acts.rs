@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use super::Desk;
 use crate::controllers::Error;
 use crate::controllers::slo::execute::{self, Outcome};
-use crate::controllers::slo::{RulesLabels, RulesOrder, Todo};
+use crate::controllers::slo::{Notification, RulesLabels, RulesOrder, Todo};
 use crate::controllers::world::Name;
+use crate::notifications::Failure;
 use crate::rules::Refusal;
 
 /// Most namespaces that are asked about together; the others have their turn half a second later.
@@ -75,6 +76,24 @@ impl Desk {
         self.metrics.rules.get_or_create(&labels).inc();
         self.slos.rules_ended(order, outcome, self.now());
         self.show(std::slice::from_ref(&order.slo));
+    }
+
+    /// Tells receivers what they do not know yet.
+    pub(super) fn notify(&mut self, names: &[Name]) {
+        let courier = &self.hands.courier;
+        let due = self.slos.due_notifications(names, courier.room(), self.now());
+        due.deferred.iter().for_each(|kind| courier.deferred(*kind));
+        for order in due.orders {
+            let (hands, slot) = (self.hands.clone(), self.hands.courier.slot());
+            self.tasks.spawn(execute::notify(hands, order, slot));
+        }
+    }
+
+    fn notified(&mut self, order: &Notification, outcome: Option<&Result<(), Failure>>) {
+        self.slos.notified(order, outcome);
+        let names = [order.slo.clone()];
+        self.show(&names);
+        self.notify(&names);
     }
 
     /// Finishes what an act left undone, this process's or an earlier one's.
@@ -160,6 +179,7 @@ impl Desk {
                 self.show(&[comparison.slo]);
             }
             Outcome::Rules { order, outcome } => self.rules_ended(&order, &outcome),
+            Outcome::Notified { order, outcome } => self.notified(&order, outcome.as_ref()),
             Outcome::GaveBack { target, failed } => self.gave_back(target, failed),
             Outcome::Saved { acknowledge, failed } => self.keeper.ended(&mut self.slos, acknowledge, failed),
         }

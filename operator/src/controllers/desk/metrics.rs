@@ -9,6 +9,7 @@ use crate::controllers::keeper::Saves;
 use crate::controllers::slo::execute::Rollbacks;
 use crate::controllers::slo::{Gauges, RulesWrites, Samples};
 use crate::controllers::world::watches::Failures;
+use crate::notifications;
 
 /// Families of the controllers.
 #[derive(Debug, Default)]
@@ -19,6 +20,7 @@ pub(in crate::controllers) struct Metrics {
     pub(super) refused: Family<Refused, Counter>,
     pub(super) saves: Saves,
     pub(super) rules: RulesWrites,
+    pub(super) notifications: notifications::Metrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,7 +31,10 @@ pub(super) struct Refused {
 
 impl Metrics {
     pub(in crate::controllers) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            notifications: notifications::Metrics::register(registry),
+            ..Self::default()
+        };
         registry.register(
             "watch_errors",
             "Watches that failed and were started again",

@@ -29,6 +29,7 @@ use crate::distribution::{Delivery, Distribution, Fleet};
 use crate::events::Events;
 use crate::history::{Opened, Record};
 use crate::lease::Leadership;
+use crate::notifications::Courier;
 use crate::retry::Backoff;
 use crate::rollback::access::Answers;
 use crate::status::{Key, Statuses};
@@ -124,11 +125,13 @@ impl Desk {
         let now = Millis(clock.now().as_millisecond());
         let planner = Planner::new(distribution.residents(), &namespace);
         let term = leadership.borrow().term;
+        let home: Arc<str> = namespace.into();
         let hands = Hands {
+            courier: Courier::new(client.clone(), Arc::clone(&home), metrics.notifications.clone()),
             client,
             events,
             leadership: leadership.clone(),
-            home: namespace.into(),
+            home,
             rollbacks: metrics.rollbacks.clone(),
         };
         Self {
@@ -363,6 +366,7 @@ impl Desk {
         let todos = self.slos.evaluate(names, &around, now);
         self.execute(&todos);
         self.show(names);
+        self.notify(names);
     }
 
     fn save(&mut self) {

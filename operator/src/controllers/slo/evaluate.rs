@@ -111,6 +111,10 @@ impl Slos {
         let lock = self.lock(name, &valid.target);
         let term = self.term;
         let known = self.known.get_mut(name)?;
+        // Before anything new happens that they have to be told.
+        if known.meet_receivers() {
+            known.decided(term);
+        }
         let (_, valid) = known.good.as_ref()?;
         let evaluation = known
             .record
@@ -162,13 +166,14 @@ impl Slos {
         for known in self.known.values_mut() {
             known.busy = None;
             known.rules.stand_down();
+            known.lines.clear();
         }
     }
 }
 
 impl Known {
     /// What is known was decided by the leader of `term`, and is to be saved.
-    fn decided(&mut self, term: u64) {
+    pub(super) fn decided(&mut self, term: u64) {
         let (_, before) = self.record.age;
         self.record.age = (term, before + 1);
         self.dirty = true;
@@ -209,7 +214,7 @@ impl Known {
     }
 
     /// A sentence for an Event: with what would keep the release undone, where Git has to know of it.
-    fn told(&self, reason: EventReason, message: &str) -> String {
+    pub(super) fn told(&self, reason: EventReason, message: &str) -> String {
         let message = spoken(message, self.target.as_ref());
         let undone = [Step::Patched, Step::Contested, Step::WouldHavePatched].map(EventReason::Step);
         match self.what_sticks().filter(|_| undone.contains(&reason)) {
@@ -265,7 +270,7 @@ fn end_of(begin: Bound<Name>) -> Bound<Name> {
     }
 }
 
-fn describe(tier: &burn::Tier, firing: bool) -> String {
+pub(super) fn describe(tier: &burn::Tier, firing: bool) -> String {
     let severity = match tier.severity {
         burn::Severity::Page => "page",
         burn::Severity::Ticket => "ticket",

@@ -19,11 +19,14 @@ use tracing::{error, info, warn};
 
 use super::evaluate::Todo;
 use super::follow_up::Comparison;
+use super::notify::Order as Notification;
 use super::rules::Order as RulesOrder;
 use crate::controllers::world::Name;
 use crate::events::{Events, Notice};
 use crate::history::StoreError;
 use crate::lease::Leadership;
+use crate::logging::chain;
+use crate::notifications::{Courier, Failure, Slot};
 use crate::rollback::{access, deployment, pods};
 use crate::rules::{Pen, Refusal};
 
@@ -59,6 +62,11 @@ pub(crate) enum Outcome {
     Rules {
         order: Box<RulesOrder>,
         outcome: Result<(), Refusal>,
+    },
+    /// A receiver was told, or not; `None`: it was not to be told any more.
+    Notified {
+        order: Box<Notification>,
+        outcome: Option<Result<(), Failure>>,
     },
     /// Fields of a target were given back to their managers.
     GaveBack {
@@ -102,6 +110,7 @@ pub(crate) struct Hands {
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) home: Arc<str>,
     pub(crate) rollbacks: Rollbacks,
+    pub(crate) courier: Courier,
 }
 
 /// Does all of one SLO's list. `memory`: what must be on the disk before a patch is sent.
@@ -337,6 +346,32 @@ pub(crate) async fn write_rules(hands: Hands, order: RulesOrder) -> Outcome {
     let outcome = done.await;
     let order = Box::new(order);
     Outcome::Rules { order, outcome }
+}
+
+/// Tells a receiver, for as long as it is to be told. `slot`: its place in the queue.
+pub(crate) async fn notify(hands: Hands, order: Notification, slot: Slot) -> Outcome {
+    let trouble = |failure: &Failure| fails(&hands, &order, failure, "tried again");
+    let telling = hands.courier.deliver(&order.place, &order.parcel, trouble);
+    let outcome = order.stop.run_until_cancelled(telling).await;
+    if let Some(Err(failure)) = &outcome {
+        fails(&hands, &order, failure, "given up");
+    }
+    drop(slot);
+    let order = Box::new(order);
+    Outcome::Notified { order, outcome }
+}
+
+fn fails(hands: &Hands, order: &Notification, failure: &Failure, next: &str) {
+    let (receiver, id) = (&order.receiver, &order.parcel.id);
+    warn!(slo = %order.slo, receiver, id, error = chain(failure), next, "notification not delivered");
+    hands.events.tell(Notice {
+        regarding: reference::<Slo>(&order.slo, &order.uid),
+        related: None,
+        warning: true,
+        reason: "NotificationFailed",
+        action: "Notify",
+        note: format!("receiver {receiver} was not told, {next}: {failure}"),
+    });
 }
 
 fn target_of(name: &Name) -> deployment::Target {

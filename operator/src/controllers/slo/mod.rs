@@ -11,6 +11,7 @@ pub(super) mod execute;
 mod follow_up;
 mod ingest;
 mod metrics;
+mod notify;
 mod observe;
 mod plan;
 mod remember;
@@ -21,6 +22,7 @@ mod validate;
 
 pub(super) use evaluate::{Surroundings, Todo};
 pub(super) use metrics::{Gauges, Samples};
+pub(super) use notify::Order as Notification;
 pub(super) use observe::Slos;
 pub(super) use rules::{Labels as RulesLabels, Order as RulesOrder, Writes as RulesWrites};
 

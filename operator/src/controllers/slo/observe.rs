@@ -18,6 +18,7 @@ use shoalwatch_crds::{Slo, SloSpec, SloStatus};
 use tracing::{info, warn};
 
 use super::follow_up::Remedy;
+use super::notify::Line;
 use super::rules::Book;
 use super::validate::{Valid, validate};
 use crate::controllers::invalid::Invalid;
@@ -51,6 +52,8 @@ pub(super) struct Known {
     pub(super) remedy: Option<Remedy>,
     /// Its rules for Prometheus.
     pub(super) rules: Book,
+    /// What is being told, by receiver.
+    pub(super) lines: BTreeMap<String, Line>,
     /// Alerts that fire, and since when.
     pub(super) firing: BTreeMap<String, Millis>,
     pub(super) report_interval: Duration,
@@ -298,6 +301,7 @@ impl Known {
             target: None,
             remedy: None,
             rules: Book::remembering(status.as_ref().and_then(|status| status.rules.clone())),
+            lines: BTreeMap::new(),
             firing: firing(status.as_ref(), now),
             report_interval,
             busy: None,

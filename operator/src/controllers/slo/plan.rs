@@ -105,12 +105,20 @@ impl Known {
         let mut status = self.status.clone();
         let at = time(now);
         let mut findings = vec![self.accepted()];
-        if self.minds_rules() {
-            findings.extend(self.rules_rendered());
-        } else {
-            status
-                .conditions
-                .retain(|condition| condition.type_ != names::CONDITION_RULES_RENDERED);
+        for (minds, kind, found) in [
+            (
+                self.minds_rules(),
+                names::CONDITION_RULES_RENDERED,
+                self.rules_rendered(),
+            ),
+            (
+                self.minds_notifications(),
+                names::CONDITION_NOTIFICATIONS_DELIVERED,
+                self.notifications_delivered(),
+            ),
+        ] {
+            findings.extend(found.filter(|_| minds));
+            status.conditions.retain(|condition| minds || condition.type_ != kind);
         }
         if let (Some((_, valid)), Some(evaluation)) = (&self.good, &self.evaluation) {
             self.show(&mut status, valid, evaluation);
@@ -168,7 +176,7 @@ impl Known {
         }
     }
 
-    fn rollback(&self) -> RollbackStatus {
+    pub(super) fn rollback(&self) -> RollbackStatus {
         let state = self.record.state.machine.state();
         let target = self.target.as_ref();
         let act = state.act();
@@ -321,7 +329,7 @@ fn left_out(valid: Option<&Valid>) -> String {
     }
 }
 
-fn burns(windows: &[judge::WindowBurn]) -> Vec<Burn> {
+pub(super) fn burns(windows: &[judge::WindowBurn]) -> Vec<Burn> {
     let known = windows.iter().filter_map(|each| Some((each.window, each.rate?)));
     let shown = known.take(SloStatus::BURN_MAX);
     shown
@@ -345,7 +353,7 @@ fn revision_status(each: &RevisionStatus) -> Revision {
     }
 }
 
-fn phase(phase: judge::Phase) -> Phase {
+pub(super) fn phase(phase: judge::Phase) -> Phase {
     match phase {
         judge::Phase::Healthy => Phase::Healthy,
         judge::Phase::Burning => Phase::Burning,
@@ -355,7 +363,7 @@ fn phase(phase: judge::Phase) -> Phase {
     }
 }
 
-fn severity(severity: burn::Severity) -> Severity {
+pub(super) fn severity(severity: burn::Severity) -> Severity {
     match severity {
         burn::Severity::Page => Severity::Page,
         burn::Severity::Ticket => Severity::Ticket,
@@ -407,7 +415,7 @@ fn step(step: Step) -> TimelineStep {
     }
 }
 
-fn timestamp(at: Millis) -> Timestamp {
+pub(super) fn timestamp(at: Millis) -> Timestamp {
     Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 

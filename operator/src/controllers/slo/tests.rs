@@ -1,6 +1,7 @@
 mod acts;
 mod conditions;
 mod memory;
+mod notify;
 mod reading;
 mod rollouts;
 mod rules;

@@ -14,6 +14,7 @@ use shoalwatch_crds::slo::{
 };
 use shoalwatch_crds::values::DurationString;
 
+use super::notify::{self, Receiver};
 use super::rules;
 use crate::controllers::invalid::{Invalid, at_most, read};
 use crate::controllers::sampling_policy::http_status;
@@ -35,6 +36,8 @@ pub(super) struct Valid {
     pub(super) indicator: Option<String>,
     /// The object that Prometheus' rules are written to.
     pub(super) rules: Option<(slo::RulesKind, slo::RulesObject)>,
+    /// Who is told of alerts and rollbacks.
+    pub(super) receivers: Vec<Receiver>,
     measured: Measured,
 }
 
@@ -89,6 +92,7 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
         },
         indicator: spec.indicator.summary(),
         rules: rules::object(spec.rules.as_ref()),
+        receivers: notify::receivers(name, &spec.notifications)?,
         measured,
     })
 }

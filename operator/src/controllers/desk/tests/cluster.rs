@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use crate::notifications::Ears;
 use crate::testing::{Asked, failure};
 
 const TARGET: &str = "/apis/apps/v1/namespaces/shop/deployments/checkout";
@@ -24,6 +25,8 @@ pub(super) struct Cluster {
     pub(super) slo: Value,
     /// {reason, note} of every Event on the SLO.
     pub(super) events: Vec<(String, String)>,
+    /// What the receiver of the SLO was told.
+    pub(super) told: Ears,
     /// Proofs of the acts that landed.
     pub(super) acts: Vec<Value>,
     /// What was asked for, in order.
@@ -51,9 +54,11 @@ impl Cluster {
                 "metadata": {"name": "checkout", "namespace": "shop", "uid": "uid-of-checkout", "generation": 1,
                     "creationTimestamp": "2026-11-22T03:00:00Z"},
                 "spec": {"targetRef": {"name": "checkout"}, "objective": "99.9", "indicator": {"http": {}},
-                    "rollback": {"mode": "Enforce"}},
+                    "rollback": {"mode": "Enforce"}, "notifications": [{"name": "oncall", "events": ["Rollback"],
+                        "webhook": {"url": "https://hooks.example/x"}}]},
             }),
             events: Vec::new(),
+            told: Ears::default(),
             acts: Vec::new(),
             asked: Vec::new(),
             version: 1,

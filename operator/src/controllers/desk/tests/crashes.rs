@@ -142,6 +142,20 @@ impl Story {
         self.seconds(1).await;
     }
 
+    /// What the receiver was told, without what has an id that it knows.
+    fn told(&self) -> Vec<String> {
+        let cluster = self.cluster();
+        let told = cluster.told.lock().unwrap();
+        let mut known = BTreeSet::new();
+        let new = told.iter().filter(|parcel| known.insert(parcel.id.clone()));
+        let mut told: Vec<String> = new
+            .map(|parcel| serde_json::from_slice::<Value>(&parcel.body).unwrap()["reason"].to_string())
+            .collect();
+        // Found again by the next one, which cannot know when that was.
+        told.dedup_by(|again, before| again == before && again.contains("Contested"));
+        told
+    }
+
     /// Everything that must be the same with and without a death.
     fn ending(&self) -> (usize, String, Value, Vec<String>, bool) {
         let cluster = self.cluster();
@@ -176,11 +190,14 @@ async fn everywhere(tell: impl AsyncFn(Option<Death>) -> Story, acts: usize, ima
         whole.cluster().asked
     );
     assert!(requests > 20, "{requests}");
+    let told = whole.told();
+    assert!(told.len() > acts, "{told:?}");
     for number in 0..requests {
         for death in [Death::BeforeRequest(number), Death::BeforeAnswer(number)] {
             let story = tell(Some(death)).await;
             assert_eq!(story.death, None, "it died at {number} of {requests}");
             assert_eq!(story.ending(), expected, "{death:?} of {:?}", story.cluster().asked);
+            assert_eq!(story.told(), told, "{death:?} of {:?}", story.cluster().asked);
         }
     }
 }

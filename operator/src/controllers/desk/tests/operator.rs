@@ -99,6 +99,7 @@ impl Operator {
         }));
         let (events, publisher) = events::channel(client.clone(), &mut registry);
         let (statuses, writer) = status::channel(client.clone(), leadership.clone(), Budget::default(), &mut registry);
+        let told = Arc::clone(&around.cluster.lock().unwrap().told);
         let (clock, died, late) = (around.clock.clone(), Arc::clone(&around.died), Arc::default());
         let helpers = vec![
             tokio::spawn(publisher.run()),
@@ -107,7 +108,7 @@ impl Operator {
         ];
         let opened = history::open(data).await;
         let store = opened.store.clone().unwrap();
-        let desk = Desk::new(Parts {
+        let mut desk = Desk::new(Parts {
             client,
             namespace: "shoalwatch-system".to_owned(),
             distribution,
@@ -118,6 +119,7 @@ impl Operator {
             opened,
             metrics: Metrics::register(&mut registry),
         });
+        desk.hands.courier = desk.hands.courier.heard_by(told);
         Self {
             desk,
             lease,
