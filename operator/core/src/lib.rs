@@ -24,6 +24,7 @@ pub mod history;
 pub mod ids;
 pub mod judge;
 pub mod policy;
+pub mod polled;
 pub mod release;
 pub mod reports;
 pub mod rollback;

@@ -10,6 +10,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use serde::{Deserialize, Serialize};
 use shoalwatch_core::Millis;
 use shoalwatch_core::history::History;
+use shoalwatch_core::polled::Meter;
 use shoalwatch_core::reports::CumulativeReports;
 use shoalwatch_core::slo::SloState;
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +51,9 @@ pub struct Record {
     /// greater is newer.
     #[serde(default)]
     pub age: (u64, u64),
+    /// What was polled last, and is counted in the windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter: Option<Meter>,
 }
 
 /// Everything that was saved.
@@ -70,7 +74,9 @@ impl Saved {
     pub fn learn(&mut self, uid: String, record: Record) {
         let (known, _) = self.slos.entry(uid).or_default();
         if record.age > known.age {
-            *known = record;
+            // It goes with the windows that are known here.
+            let meter = known.meter.take();
+            *known = Record { meter, ..record };
         }
     }
 }

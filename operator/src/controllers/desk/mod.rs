@@ -29,6 +29,7 @@ use crate::distribution::{Delivery, Distribution, Fleet};
 use crate::events::Events;
 use crate::history::{Opened, Record};
 use crate::lease::Leadership;
+use crate::polling::{Polled, Polls};
 use crate::retry::Backoff;
 use crate::rollback::access::Answers;
 use crate::status::{Key, Statuses};
@@ -59,6 +60,7 @@ pub(super) struct Parts {
     pub(super) events: Events,
     pub(super) statuses: Statuses,
     pub(super) opened: Opened,
+    pub(super) polls: Polls,
     pub(super) metrics: Metrics,
 }
 
@@ -91,6 +93,7 @@ pub(super) struct Desk {
     answers_changed: bool,
 
     keeper: Keeper,
+    polls: Polls,
     tasks: JoinSet<Outcome>,
     asking: BTreeSet<String>,
     giving_back: BTreeSet<Name>,
@@ -115,6 +118,7 @@ impl Desk {
             events,
             statuses,
             opened,
+            polls,
             metrics,
         } = parts;
         let mut opened = opened;
@@ -152,6 +156,7 @@ impl Desk {
             specs_changed: true,
             answers_changed: true,
             keeper: Keeper::new(opened, saves),
+            polls,
             tasks: JoinSet::new(),
             asking: BTreeSet::new(),
             giving_back: BTreeSet::new(),
@@ -193,6 +198,7 @@ impl Desk {
                     }
                     self.judge(&touched.into_iter().collect::<Vec<_>>());
                 }
+                Some(polled) = self.polls.next() => self.polled(polled),
                 still_there = self.leadership.changed() => {
                     still_there.map_err(|_closed| Error::Leadership)?;
                     self.follow_leadership();
@@ -253,6 +259,7 @@ impl Desk {
         let good = self.slos.observe(&self.world, &mut self.keeper.saved, lost, now);
         self.keeper.keep(good);
         self.count_refused(&refused);
+        self.polls.follow(self.slos.jobs());
         let existing = self.objects();
         let targets = self.slos.targets();
         self.not_before.retain(|target, _| targets.contains(target));
@@ -298,6 +305,15 @@ impl Desk {
             self.keeper.acknowledge(done);
         }
         ingested.touched
+    }
+
+    /// Takes in what was polled; a follower does so too, as with [`Desk::ingest`].
+    fn polled(&mut self, polled: Polled) {
+        let Some((name, outcome)) = self.slos.polled(polled, self.now()) else {
+            return;
+        };
+        self.metrics.polls.get_or_create(&metrics::Polls { outcome }).inc();
+        self.judge(&[name]);
     }
 
     fn follow_leadership(&mut self) {

@@ -1,6 +1,7 @@
 mod acts;
 mod conditions;
 mod memory;
+mod polls;
 mod reading;
 mod rollouts;
 mod rules;
