@@ -8,8 +8,8 @@ use crate::values::{DurationString, StatusMatcher, StatusString, TimeSpan};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "has(self.http) != has(self.latency)",
-    "name exactly one indicator: http, which may be {}, or latency"
+    "[has(self.http), has(self.latency), has(self.prometheus)].exists_one(named, named)",
+    "name exactly one indicator: http, which may be {}, latency or prometheus"
 ))]
 pub struct Indicator {
     /// HTTP requests, counted by the nodes at the serving pods.
@@ -22,12 +22,21 @@ pub struct Indicator {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "LatencyIndicator")]
     pub latency: Option<LatencyIndicator>,
+
+    /// Whatever a Prometheus counts, for services that no node sees: a queue, a function, a gateway of somebody else. Without
+    /// targetRef, rules and rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PrometheusIndicator")]
+    pub prometheus: Option<PrometheusIndicator>,
 }
 
 impl Indicator {
-    /// The form of the INDICATOR column: `http 5xx,Aborted` or `latency 250ms`.
+    /// The form of the INDICATOR column: `http 5xx,Aborted`, `latency 250ms` or `prometheus`.
     #[must_use]
     pub fn summary(&self) -> Option<String> {
+        if self.prometheus.is_some() {
+            return Some("prometheus".to_owned());
+        }
         if let Some(latency) = &self.latency {
             return Some(format!("latency {}", latency.threshold.as_str()));
         }
@@ -48,15 +57,9 @@ pub struct HttpIndicator {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub bad: Vec<StatusString>,
 
-    /// Routes that count, compared whole. At most 32. Default: all.
-    #[serde(default)]
-    #[schemars(schema_with = "routes")]
-    pub routes: Vec<String>,
-
-    /// Container whose answers count. Default: every container of the pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::label_name")]
-    pub container: Option<String>,
+    /// Which requests count.
+    #[serde(flatten)]
+    pub requests: Requests,
 }
 
 impl HttpIndicator {
@@ -69,8 +72,7 @@ impl Default for HttpIndicator {
     fn default() -> Self {
         Self {
             bad: Self::default_bad(),
-            routes: Vec::new(),
-            container: None,
+            requests: Requests::default(),
         }
     }
 }
@@ -85,15 +87,9 @@ pub struct LatencyIndicator {
     #[x_kube(validation = schema::one_of(&LatencyIndicator::THRESHOLDS))]
     pub threshold: DurationString,
 
-    /// Routes that count, compared whole. At most 32. Default: all.
-    #[serde(default)]
-    #[schemars(schema_with = "routes")]
-    pub routes: Vec<String>,
-
-    /// Container whose answers count. Default: every container of the pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::label_name")]
-    pub container: Option<String>,
+    /// Which requests count.
+    #[serde(flatten)]
+    pub requests: Requests,
 }
 
 impl LatencyIndicator {
@@ -115,6 +111,44 @@ impl LatencyIndicator {
         TimeSpan::from_millis(7_500),
         TimeSpan::from_millis(10_000),
     ];
+}
+
+/// Which of a pod's requests count; all, where nothing is said.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Requests {
+    /// Routes that count, compared whole. At most 32. Default: all.
+    #[serde(default)]
+    #[schemars(schema_with = "routes")]
+    pub routes: Vec<String>,
+
+    /// Container whose answers count. Default: every container of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::label_name")]
+    pub container: Option<String>,
+}
+
+/// Good and all requests as two counters of a Prometheus, each an instant query for one number that only rises, such as
+/// `sum(http_requests_total{job="x"})`. The operator asks both for one instant, every 15s, and counts what they rose by.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PrometheusIndicator {
+    /// Where its HTTP API is, or that of a Thanos, Mimir or `VictoriaMetrics`: what comes before /api/v1/query, such as
+    /// `"http://prometheus.monitoring:9090"`. Plain http, without credentials. From 8 to 512 characters.
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(validation = (
+        "self.matches('^http://[A-Za-z0-9.:_\\\\[\\\\]-]+(/[A-Za-z0-9._~%/-]*)?$')",
+        "write an address that begins with http:// and has no credentials, query or fragment, such as http://prometheus.monitoring:9090"
+    ))]
+    pub url: String,
+
+    /// `PromQL`: how many requests were good since the counter began; at most those of total. From 1 to 2048 characters.
+    #[schemars(length(min = 1, max = 2048))]
+    pub good: String,
+
+    /// `PromQL`: how many there were, good and bad. From 1 to 2048 characters.
+    #[schemars(length(min = 1, max = 2048))]
+    pub total: String,
 }
 
 fn routes(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -16,7 +16,7 @@ use crate::schema;
 use crate::values::ObjectiveString;
 
 pub use alerts::{AlertTier, Severity, default_alerts};
-pub use indicator::{HttpIndicator, Indicator, LatencyIndicator};
+pub use indicator::{HttpIndicator, Indicator, LatencyIndicator, PrometheusIndicator, Requests};
 pub use notifications::{Notification, NotifiedEvent, SecretKeyRef, Webhook};
 pub use rollback::{AlsoOn, PromoteAfter, Rollback, RollbackMode, RollbackWindows};
 pub use rules::{Rules, RulesKind, RulesObject, WrittenRules};
@@ -59,10 +59,31 @@ pub use window::{CalendarUnit, CalendarWindow, Window};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = (
+        "has(self.targetRef) != has(self.indicator.prometheus)",
+        "write targetRef, the workload; with indicator.prometheus write none: its queries say what is measured"
+    ),
+    validation = (
+        "has(self.targetRef) == has(oldSelf.targetRef)",
+        "an SLO does not turn into one of a Prometheus, nor back: create another SLO"
+    ),
+    validation = (
+        "!has(self.indicator.prometheus) || !has(self.rollback) || self.rollback.mode == 'Off'",
+        "with indicator.prometheus nothing can be undone, for its queries do not tell releases apart: leave rollback out"
+    ),
+    validation = (
+        "!has(self.indicator.prometheus) || !has(self.rules)",
+        "rules are written over what node workers export: with indicator.prometheus leave them out, and alert on shoalwatch_slo_alert_active"
+    )
+)]
 pub struct SloSpec {
-    /// The workload that makes the promise. Cannot be changed.
+    /// The workload that makes the promise. Cannot be changed. Required, but absent with indicator.prometheus, whose queries say what
+    /// is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TargetRef")]
     #[x_kube(validation = ("self == oldSelf", "the target of an SLO cannot change: create another SLO for the other target"))]
-    pub target_ref: TargetRef,
+    pub target_ref: Option<TargetRef>,
 
     /// Share of good answers that is promised: a percentage above "0" and below "100", in quotes, such as "99.9".
     pub objective: ObjectiveString,

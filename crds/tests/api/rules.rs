@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use kube::core::cel::Validator;
+use kube::core::cel::{Validator, apply_defaults};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -73,6 +73,27 @@ fn the_target_of_an_slo_cannot_change_but_its_objective_can() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].0, "spec.targetRef");
     assert!(found[0].1.contains("create another SLO"), "{found:?}");
+}
+
+#[test]
+fn an_slo_of_a_prometheus_needs_no_target_and_never_gets_one() {
+    let schema = schema::<Slo>();
+    let mut polled = slo("checkout", "99.9");
+    polled["spec"].as_object_mut().unwrap().remove("targetRef");
+    for url in [
+        "http://prometheus.monitoring:9090",
+        "http://10.0.0.7/prom/tenant-1",
+        "http://[fd00::7]:9090/",
+    ] {
+        polled["spec"]["indicator"] = json!({"prometheus": {"url": url, "good": "a", "total": "b"}});
+        let defaulted = apply_defaults(&schema, &polled);
+        assert_eq!(refusals(&schema, &defaulted, Some(&defaulted)), [], "{url}");
+    }
+    let found = refusals(&schema, &slo("checkout", "99.9"), Some(&polled));
+    assert!(
+        found.iter().any(|(_, said)| said.contains("create another SLO")),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -69,6 +69,11 @@ fn the_slo_sample_has_no_unknown_field_and_is_accepted() {
 }
 
 #[test]
+fn the_sample_of_a_prometheus_has_no_unknown_field_and_is_accepted() {
+    is_taken_whole_and_accepted::<Slo>("slo-prometheus.yaml");
+}
+
+#[test]
 fn a_field_that_the_type_does_not_know_would_be_found() {
     let written = json!({"spec": {"known": 1, "typo": 2, "list": [{"typo": 3}]}});
     let typed = json!({"spec": {"known": 1, "more": true, "list": [{"known": 3}]}});

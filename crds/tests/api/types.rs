@@ -53,6 +53,9 @@ fn columns_are_filled_with_short_texts() {
     let default: Indicator = serde_json::from_value(json!({"http": {}})).unwrap();
     assert_eq!(default.summary().as_deref(), Some("http 5xx,Aborted"));
     assert_eq!(Indicator::default().summary(), None);
+    let polled = json!({"prometheus": {"url": "http://a:9090", "good": "a", "total": "b"}});
+    let polled: Indicator = serde_json::from_value(polled).unwrap();
+    assert_eq!(polled.summary().as_deref(), Some("prometheus"));
     let nodes = Nodes {
         desired: 3,
         applied: 2,

@@ -40,9 +40,10 @@ pub fn history(own: Side<'_>, copied: Side<'_>, sli: &SliId, now: Millis) -> His
     history
 }
 
-/// The copy comes from a replica that was there all the time; but a release that began anew did so only in the history of
-/// whoever decided that, and a month of budget is not given away for the last minutes.
-fn prefers_own(own: Side<'_>, copied: Side<'_>) -> bool {
+/// Whose history is taken. The copy comes from a replica that was there all the time; but a release that began anew did so only in
+/// the history of whoever decided that, and a month of budget is not given away for the last minutes.
+#[must_use]
+pub fn prefers_own(own: Side<'_>, copied: Side<'_>) -> bool {
     let (Some(mine), Some(theirs)) = (own.history, copied.history) else {
         return own.history.is_some();
     };

@@ -25,6 +25,7 @@ pub mod ids;
 pub mod judge;
 pub mod notify;
 pub mod policy;
+pub mod polled;
 pub mod release;
 pub mod reports;
 pub mod rollback;

@@ -38,7 +38,7 @@ use crate::distribution::{Delivery, Distribution};
 use crate::lease::Leadership;
 use crate::replicas::{DECISIONS, Replica};
 use crate::status::{self, Budget};
-use crate::{events, history};
+use crate::{events, history, polling};
 
 /// What the controllers need.
 pub struct Inputs<'a> {
@@ -117,6 +117,8 @@ pub fn run(inputs: Inputs<'_>) -> impl Future<Output = Result<(), Error>> + Send
         let (watches, changes) = world::watches::start(&client, &namespace, &metrics.watches);
         helpers.spawn(publisher.run());
         helpers.spawn(writer.run(stop.clone()));
+        let (polls, poller) = polling::channel(clock.clone());
+        helpers.spawn(poller.run());
         let desk = desk::Desk::new(desk::Parts {
             client,
             namespace,
@@ -126,6 +128,7 @@ pub fn run(inputs: Inputs<'_>) -> impl Future<Output = Result<(), Error>> + Send
             events,
             statuses,
             opened,
+            polls,
             metrics,
         });
         let ended = desk.run(changes, deliveries, decisions, stop).await;

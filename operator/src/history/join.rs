@@ -23,13 +23,21 @@ impl Saved {
         for uid in uids {
             let (own, theirs) = (self.slos.remove(&uid), copied.slos.remove(&uid));
             let sli = by_uid.get(&begin(&uid)).cloned().unwrap_or_else(|| SliId::from(""));
-            let history = {
+            let (history, meter) = {
                 let decides = own.as_ref().map(age) > theirs.as_ref().map(age);
                 let mine = side(&self.reports, own.as_ref(), decides);
                 let others = side(&copied.reports, theirs.as_ref(), false);
-                handover::history(mine, others, &sli, now)
+                // Polls that only the other one made are not in the windows, and are counted above the meter.
+                let chosen = if handover::prefers_own(mine, others) {
+                    &own
+                } else {
+                    &theirs
+                };
+                let meter = chosen.as_ref().and_then(|(record, _)| record.meter.clone());
+                (handover::history(mine, others, &sli, now), meter)
             };
-            slos.insert(uid, (newer(own, theirs), history));
+            let record = newer(own, theirs);
+            slos.insert(uid, (Record { meter, ..record }, history));
         }
         let mut specs = self.specs;
         specs.extend(copied.specs);

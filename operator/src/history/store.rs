@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use shoalwatch_core::Millis;
 use shoalwatch_core::history::History;
 use shoalwatch_core::notify::Told;
+use shoalwatch_core::polled::Meter;
 use shoalwatch_core::reports::CumulativeReports;
 use shoalwatch_core::slo::SloState;
 use tokio::sync::{mpsc, oneshot};
@@ -54,6 +55,9 @@ pub struct Record {
     /// What each receiver of notifications was told, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notified: BTreeMap<String, Told>,
+    /// What was polled last, and is counted in the windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter: Option<Meter>,
 }
 
 /// Everything that was saved.
@@ -74,7 +78,9 @@ impl Saved {
     pub fn learn(&mut self, uid: String, record: Record) {
         let (known, _) = self.slos.entry(uid).or_default();
         if record.age > known.age {
-            *known = record;
+            // It goes with the windows that are known here.
+            let meter = known.meter.take();
+            *known = Record { meter, ..record };
         }
     }
 }

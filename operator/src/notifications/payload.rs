@@ -39,7 +39,9 @@ pub(crate) struct Payload<'a> {
     /// As its note.
     pub(crate) message: String,
     pub(crate) slo: Object<'a>,
-    pub(crate) target: Object<'a>,
+    /// None where the SLO's requests are polled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<Object<'a>>,
     /// As in the status, when this was written; so are the following.
     pub(crate) phase: Option<Phase>,
     pub(crate) burn: Vec<Burn>,

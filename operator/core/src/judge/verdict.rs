@@ -48,6 +48,8 @@ pub enum PhaseReason {
     MissingWorkers,
     /// `Inconclusive`: requests lost before they could be judged.
     LostRequests,
+    /// `Inconclusive`: what has to be [polled](crate::polled) cannot be.
+    NotPolled,
     /// `Inconclusive`: the new release is bad, and so is the stable one.
     StableFailsToo,
     /// `Inconclusive`: the new release is bad, but not provably worse than the stable one.
@@ -323,6 +325,7 @@ impl PhaseReason {
             Self::NoRequests => "NoRequests",
             Self::MissingWorkers => "MissingWorkers",
             Self::LostRequests => "LostRequests",
+            Self::NotPolled => "NotPolled",
             Self::StableFailsToo => "StableFailsToo",
             Self::NotWorseThanStable => "NotWorseThanStable",
         }

@@ -21,6 +21,12 @@ pub(in crate::controllers) struct Metrics {
     pub(super) saves: Saves,
     pub(super) rules: RulesWrites,
     pub(super) notifications: notifications::Metrics,
+    pub(super) polls: Family<Polls, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Polls {
+    pub(super) outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,6 +65,11 @@ impl Metrics {
             "rules_writes",
             "Objects with rules for Prometheus that were written or removed, by what became of it",
             metrics.rules.clone(),
+        );
+        registry.register(
+            "prometheus_polls",
+            "Polls of a Prometheus for an SLO, by what became of them",
+            metrics.polls.clone(),
         );
         registry.register_collector(Box::new(Gauges(metrics.samples.clone())));
         metrics

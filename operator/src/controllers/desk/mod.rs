@@ -30,6 +30,7 @@ use crate::events::Events;
 use crate::history::{Opened, Record};
 use crate::lease::Leadership;
 use crate::notifications::Courier;
+use crate::polling::{Polled, Polls};
 use crate::retry::Backoff;
 use crate::rollback::access::Answers;
 use crate::status::{Key, Statuses};
@@ -60,6 +61,7 @@ pub(super) struct Parts {
     pub(super) events: Events,
     pub(super) statuses: Statuses,
     pub(super) opened: Opened,
+    pub(super) polls: Polls,
     pub(super) metrics: Metrics,
 }
 
@@ -92,6 +94,7 @@ pub(super) struct Desk {
     answers_changed: bool,
 
     keeper: Keeper,
+    polls: Polls,
     tasks: JoinSet<Outcome>,
     asking: BTreeSet<String>,
     giving_back: BTreeSet<Name>,
@@ -116,6 +119,7 @@ impl Desk {
             events,
             statuses,
             opened,
+            polls,
             metrics,
         } = parts;
         let mut opened = opened;
@@ -155,6 +159,7 @@ impl Desk {
             specs_changed: true,
             answers_changed: true,
             keeper: Keeper::new(opened, saves),
+            polls,
             tasks: JoinSet::new(),
             asking: BTreeSet::new(),
             giving_back: BTreeSet::new(),
@@ -196,6 +201,7 @@ impl Desk {
                     }
                     self.judge(&touched.into_iter().collect::<Vec<_>>());
                 }
+                Some(polled) = self.polls.next() => self.polled(polled),
                 still_there = self.leadership.changed() => {
                     still_there.map_err(|_closed| Error::Leadership)?;
                     self.follow_leadership();
@@ -256,6 +262,7 @@ impl Desk {
         let good = self.slos.observe(&self.world, &mut self.keeper.saved, lost, now);
         self.keeper.keep(good);
         self.count_refused(&refused);
+        self.polls.follow(self.slos.jobs());
         let existing = self.objects();
         let targets = self.slos.targets();
         self.not_before.retain(|target, _| targets.contains(target));
@@ -301,6 +308,15 @@ impl Desk {
             self.keeper.acknowledge(done);
         }
         ingested.touched
+    }
+
+    /// Takes in what was polled; a follower does so too, as with [`Desk::ingest`].
+    fn polled(&mut self, polled: Polled) {
+        let Some((name, outcome)) = self.slos.polled(polled, self.now()) else {
+            return;
+        };
+        self.metrics.polls.get_or_create(&metrics::Polls { outcome }).inc();
+        self.judge(&[name]);
     }
 
     fn follow_leadership(&mut self) {

@@ -56,6 +56,7 @@ async fn room_of(leading: bool, prepare: impl FnOnce(&Distribution)) -> Room {
         events,
         statuses,
         opened: history::open(data.path()).await,
+        polls: crate::polling::channel(ManualClock::at("2026-11-22T05:00:00Z")).0,
         metrics: Metrics::register(&mut registry),
     });
     Room {
@@ -281,7 +282,7 @@ fn act() -> Todo {
     Todo {
         slo: name.clone(),
         uid: "uid-of-checkout".into(),
-        target: name,
+        target: Some(name),
         target_uid: Some("uid-1".into()),
         effects: vec![
             Effect::Persist,
@@ -357,7 +358,7 @@ async fn the_state_is_on_the_disk_before_the_patch_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_target_that_refuses_its_managers_is_not_asked_all_the_time() {
     let mut room = room(true).await;
-    let target = act().target;
+    let target = act().slo;
     room.desk.gave_back(target.clone(), Some("server"));
     let due = room.desk.not_before[&target].unwrap();
     assert!(due > Instant::now());

@@ -41,7 +41,8 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct Todo {
     pub(crate) slo: Name,
     pub(crate) uid: String,
-    pub(crate) target: Name,
+    /// `None`: there is none, and nothing can be done to it.
+    pub(crate) target: Option<Name>,
     pub(crate) target_uid: Option<String>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) alerts: Vec<AlertChange>,
@@ -107,8 +108,11 @@ impl Slos {
             return None;
         }
         let (_, valid) = known.good.as_ref()?;
-        let target = self.target(known, valid, around.world, around.fleet, now);
-        let lock = self.lock(name, &valid.target);
+        let Some(workload) = &valid.target else {
+            return self.known.get_mut(name)?.evaluate_polled(name, now);
+        };
+        let target = self.target(known, workload, around.world, around.fleet, now);
+        let lock = self.lock(name, workload);
         let term = self.term;
         let known = self.known.get_mut(name)?;
         // Before anything new happens that they have to be told.
@@ -133,7 +137,7 @@ impl Slos {
         known.evaluation = Some(evaluation);
         let alerts = known.follow_alerts(now);
         known.note_busy(&effects, now);
-        let todo = known.todo(name, effects, alerts)?;
+        let todo = known.todo(name, effects, alerts);
         (!todo.effects.is_empty() || !todo.alerts.is_empty()).then_some(todo)
     }
 
@@ -146,7 +150,7 @@ impl Slos {
         let spec = known.good.as_ref()?.1.spec.clone();
         let effects = known.record.state.patch_outcome(&spec, outcome, now);
         known.note_busy(&effects, now);
-        known.todo(name, effects, Vec::new())
+        Some(known.todo(name, effects, Vec::new()))
     }
 
     /// A fresh look at a target has come in.
@@ -186,16 +190,16 @@ impl Known {
         self.busy = waits.then_some(now);
     }
 
-    fn todo(&self, name: &Name, effects: Vec<Effect>, alerts: Vec<AlertChange>) -> Option<Todo> {
+    pub(super) fn todo(&self, name: &Name, effects: Vec<Effect>, alerts: Vec<AlertChange>) -> Todo {
         let effects = effects.into_iter().map(|effect| self.spoken(effect)).collect();
-        Some(Todo {
+        Todo {
             slo: name.clone(),
             uid: self.uid.clone(),
-            target: self.good.as_ref()?.1.target.clone(),
+            target: self.of().cloned(),
             target_uid: self.target.as_ref().map(|target| target.uid.clone()),
             effects,
             alerts,
-        })
+        }
     }
 
     fn spoken(&self, effect: Effect) -> Effect {
@@ -224,7 +228,7 @@ impl Known {
     }
 
     /// Keeps the list of firing alerts; says what changed.
-    fn follow_alerts(&mut self, now: Millis) -> Vec<AlertChange> {
+    pub(super) fn follow_alerts(&mut self, now: Millis) -> Vec<AlertChange> {
         let Some(evaluation) = &self.evaluation else {
             return Vec::new();
         };

@@ -137,10 +137,14 @@ pub(crate) fn execute(todo: &Todo, hands: &Hands, memory: Option<Memory>, tasks:
                 message,
             } => tell(todo, hands, *severity, *reason, message),
             Effect::Patch(patch) => {
-                tasks.spawn(act(todo.clone(), patch.clone(), hands.clone(), memory.take()));
+                if let Some(target) = todo.target.clone() {
+                    tasks.spawn(act(todo.clone(), target, patch.clone(), hands.clone(), memory.take()));
+                }
             }
             Effect::Reobserve => {
-                tasks.spawn(look(todo.clone(), hands.client.clone()));
+                if let Some(target) = todo.target.clone() {
+                    tasks.spawn(look(todo.clone(), target, hands.client.clone()));
+                }
             }
         }
     }
@@ -156,7 +160,8 @@ fn tell(todo: &Todo, hands: &Hands, severity: EventSeverity, reason: EventReason
         message.to_owned()
     };
     info!(slo = %todo.slo, reason = reason.as_str(), message, "rollback step");
-    let target = todo.target_uid.as_deref().map(|uid| of_target(&todo.target, uid));
+    let target = todo.target.as_ref().zip(todo.target_uid.as_deref());
+    let target = target.map(|(target, uid)| of_target(target, uid));
     hands.events.tell(about_slo(
         todo,
         warning,
@@ -215,16 +220,15 @@ fn reference<K: Resource<DynamicType = ()>>(name: &Name, uid: &str) -> ObjectRef
 }
 
 /// Waits until what is known is saved, then patches.
-async fn act(todo: Todo, patch: rollback::Patch, hands: Hands, memory: Option<Memory>) -> Outcome {
+async fn act(todo: Todo, target: Name, patch: rollback::Patch, hands: Hands, memory: Option<Memory>) -> Outcome {
     if let Some(saved) = memory
         && let Err(error) = saved.await
     {
         // The annotation in the patch is proof enough.
         error!(?error, slo = %todo.slo, "state not saved before the act");
     }
-    let target = target_of(&todo.target);
-    let undone = match may_act(&todo, &hands).await {
-        Ok(()) => deployment::undo(&hands.client, &target, &patch).await,
+    let undone = match may_act(&target.namespace, &hands).await {
+        Ok(()) => deployment::undo(&hands.client, &target_of(&target), &patch).await,
         Err(outcome) => deployment::Undone { outcome, after: None },
     };
     hands
@@ -233,19 +237,18 @@ async fn act(todo: Todo, patch: rollback::Patch, hands: Hands, memory: Option<Me
             outcome: ended(&undone.outcome),
         })
         .inc();
-    info!(slo = %todo.slo, target = %todo.target, outcome = ?undone.outcome, "act ended");
+    info!(slo = %todo.slo, %target, outcome = ?undone.outcome, "act ended");
     Outcome::Acted {
         slo: todo.slo,
         uid: todo.uid,
-        target: todo.target,
+        target,
         outcome: undone.outcome,
         after: undone.after,
     }
 }
 
 /// The last look before the act: still leading, and allowed to.
-async fn may_act(todo: &Todo, hands: &Hands) -> Result<(), PatchOutcome> {
-    let namespace = &todo.target.namespace;
+async fn may_act(namespace: &str, hands: &Hands) -> Result<(), PatchOutcome> {
     if let Ok(false) = access::may_patch(hands.client.clone(), namespace).await {
         return Err(PatchOutcome::Forbidden(access::remedy(namespace, &hands.home)));
     }
@@ -286,19 +289,19 @@ pub(crate) async fn give_back(client: Client, target: Name, before: Option<Vec<M
     Outcome::GaveBack { target, failed }
 }
 
-async fn look(todo: Todo, client: Client) -> Outcome {
-    let found = match deployment::get(&client, &target_of(&todo.target)).await {
+async fn look(todo: Todo, target: Name, client: Client) -> Outcome {
+    let found = match deployment::get(&client, &target_of(&target)).await {
         Ok(found) => Ok(Some(Box::new(found))),
         Err(error) if error.category() == "not_found" => Ok(None),
         Err(error) => {
-            warn!(?error, target = %todo.target, "no fresh look at the target");
+            warn!(?error, %target, "no fresh look at the target");
             Err(())
         }
     };
     Outcome::Looked {
         slo: todo.slo,
         uid: todo.uid,
-        target: todo.target,
+        target,
         found,
     }
 }

@@ -104,7 +104,7 @@ impl Known {
         let comparison = Comparison {
             slo: name.clone(),
             uid: self.uid.clone(),
-            target: valid.target.clone(),
+            target: valid.target.clone()?,
             patch: Patch {
                 target_uid: target.uid.clone(),
                 resource_version: target.resource_version.clone(),

@@ -162,6 +162,11 @@ impl Slos {
                 "Workers whose counts are kept, of at most 5,000",
                 self.reports.workers(),
             ),
+            gauge(
+                "polled_slos",
+                "SLOs that are polled, of at most 1,000",
+                self.polled_slos(),
+            ),
             gauge("sli_rows", "Cumulative counts that are kept", self.reports.rows()),
             gauge(
                 "slo_history_bytes",

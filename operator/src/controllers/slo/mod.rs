@@ -1,6 +1,6 @@
 //! `SLO`: from reports to a verdict, from a verdict to an act, and all of it into the status.
 //!
-//! observe → [`validate`] → ingest (workers' reports) → [`evaluate`] (the pure core judges) → [`execute`] (events, patches)
+//! observe → [`validate`] → ingest (workers' reports), polled → [`evaluate`] (the pure core judges) → [`execute`] (events, patches)
 //! → [`plan`]: the status. Everything here is owned by one task and never waits; what has to wait is handed to tasks that
 //! bring their outcome back.
 //!
@@ -14,6 +14,7 @@ mod metrics;
 mod notify;
 mod observe;
 mod plan;
+mod polled;
 mod remember;
 mod rules;
 mod takeover;

@@ -193,7 +193,7 @@ impl Known {
 
     fn payload<'a>(&'a self, name: &'a Name, id: &'a str, news: &'a News, now: Millis) -> Option<Payload<'a>> {
         let verdict = &self.evaluation.as_ref()?.verdict;
-        let target = &self.good.as_ref()?.1.target;
+        let target = self.good.as_ref()?.1.target.as_ref();
         let (time, reason, message) = match news {
             News::Firing { tier, since } => (*since, "AlertFiring", self.describe(tier, true)),
             News::Resolved { tier, .. } => (now, "AlertResolved", self.describe(tier, false)),
@@ -215,12 +215,12 @@ impl Known {
                 name: &name.name,
                 uid: Some(&self.uid),
             },
-            target: Object {
+            target: target.map(|target| Object {
                 kind: "Deployment",
                 namespace: &target.namespace,
                 name: &target.name,
                 uid: self.target.as_ref().map(|target| target.uid.as_str()),
-            },
+            }),
             phase: Some(phase(verdict.phase)),
             burn: burns(&verdict.burn),
             budget: verdict.budget_remaining.map(|left| Budget {

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use super::follow_up::Remedy;
 use super::notify::Line;
+use super::polled::Watch;
 use super::rules::Book;
 use super::validate::{Valid, validate};
 use crate::controllers::invalid::Invalid;
@@ -46,6 +47,8 @@ pub(super) struct Known {
     pub(super) record: Record,
     pub(super) history: History,
     pub(super) evaluation: Option<Evaluation>,
+    /// How the polling goes, where something is polled.
+    pub(super) watch: Watch,
     /// The target as it was judged last.
     pub(super) target: Option<TargetSnapshot>,
     /// What to change in Git so that a release stays undone.
@@ -131,11 +134,8 @@ impl Slos {
     fn index_targets(&mut self) {
         self.by_target.clear();
         for (name, known) in &self.known {
-            if let Some((_, valid)) = &known.good {
-                self.by_target
-                    .entry(valid.target.clone())
-                    .or_default()
-                    .push(name.clone());
+            if let Some(target) = known.of() {
+                self.by_target.entry(target.clone()).or_default().push(name.clone());
             }
         }
     }
@@ -176,7 +176,7 @@ impl Slos {
             .known
             .values()
             .filter_map(|known| Some((known, &known.good.as_ref()?.1)));
-        good.map(|(known, valid)| valid.sli(&known.sli, known.report_interval))
+        good.filter_map(|(known, valid)| valid.sli(&known.sli, known.report_interval))
             .collect()
     }
 
@@ -200,9 +200,7 @@ impl Slos {
     /// Targets that may be rolled back.
     pub(crate) fn targets(&self) -> BTreeSet<Name> {
         let enforced = self.known.values().filter(|known| known.mode() == Some(Mode::Enforce));
-        enforced
-            .filter_map(|known| Some(known.good.as_ref()?.1.target.clone()))
-            .collect()
+        enforced.filter_map(Known::of).cloned().collect()
     }
 
     /// Namespaces in which somebody expects a rollback.
@@ -228,8 +226,8 @@ impl Slos {
     }
 
     /// The target of an SLO as the world and the workers show it.
-    pub(super) fn target(&self, known: &Known, valid: &Valid, world: &World, fleet: &Fleet, now: Millis) -> Target {
-        let Some(view) = world.deployments.get(&valid.target) else {
+    pub(super) fn target(&self, known: &Known, name: &Name, world: &World, fleet: &Fleet, now: Millis) -> Target {
+        let Some(view) = world.deployments.get(name) else {
             return if world.workloads_forbidden() {
                 Target::Forbidden
             } else {
@@ -298,6 +296,7 @@ impl Known {
             record,
             history,
             evaluation: None,
+            watch: Watch::default(),
             target: None,
             remedy: None,
             rules: Book::remembering(status.as_ref().and_then(|status| status.rules.clone())),
@@ -344,6 +343,11 @@ impl Known {
         let generation = guarded.generation;
         let json = serde_json::to_vec(&Kept { generation, spec }).ok()?;
         Some((self.uid.clone(), json))
+    }
+
+    /// The target's name; `None` where something is polled.
+    pub(super) fn of(&self) -> Option<&Name> {
+        self.good.as_ref()?.1.target.as_ref()
     }
 
     pub(super) fn mode(&self) -> Option<Mode> {

@@ -150,7 +150,7 @@ impl Known {
         status.budget = verdict.budget_remaining.map(|left| Budget {
             remaining: percent(left),
         });
-        status.coverage = Some(Coverage {
+        status.coverage = valid.target.is_some().then_some(Coverage {
             reporting: verdict.coverage.reporting,
             ready: verdict.coverage.ready,
         });

@@ -97,7 +97,7 @@ impl Known {
         if unasked || dealt || book.busy {
             return None;
         }
-        let sli = valid.sli(&self.sli, self.report_interval);
+        let sli = valid.sli(&self.sli, self.report_interval)?;
         // All members, so that a new way to measure cannot be forgotten here.
         let SliSpec {
             id: _,

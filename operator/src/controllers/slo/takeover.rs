@@ -9,7 +9,7 @@ use crate::history::Record;
 
 impl Slos {
     /// Takes in what the leader decided. Returned: a record of an SLO that is not known here yet.
-    pub(crate) fn learn(&mut self, uid: &str, record: Record, world: &World) -> Option<Record> {
+    pub(crate) fn learn(&mut self, uid: &str, mut record: Record, world: &World) -> Option<Record> {
         let Some(known) = self.known.values_mut().find(|known| known.uid == uid) else {
             return Some(record);
         };
@@ -17,6 +17,8 @@ impl Slos {
             for revision in known.begun_anew(&record, world) {
                 known.history.restart(&revision);
             }
+            // It goes with this replica's own history.
+            record.meter = known.record.meter.take();
             known.record = record;
             known.dirty = true;
         }
@@ -47,11 +49,7 @@ impl Known {
             let earlier = before.get(&release.id);
             earlier.is_some_and(|earlier| earlier.since < release.since)
         });
-        let Some(view) = self
-            .good
-            .as_ref()
-            .and_then(|(_, valid)| world.deployments.get(&valid.target))
-        else {
+        let Some(view) = self.of().and_then(|target| world.deployments.get(target)) else {
             return Vec::new();
         };
         let sets = |release| {

@@ -2,6 +2,7 @@ mod acts;
 mod conditions;
 mod memory;
 mod notify;
+mod polls;
 mod reading;
 mod rollouts;
 mod rules;

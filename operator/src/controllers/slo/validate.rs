@@ -1,6 +1,7 @@
 //! What an `SLO` says, made sure that it makes sense.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shoalwatch_core::burn::{Objective, Severity, TierSpec};
@@ -10,7 +11,8 @@ use shoalwatch_core::spec::{self, Mode, PromoteAfter, RollbackRule};
 use shoalwatch_core::{SliId, burn};
 use shoalwatch_crds::SloSpec;
 use shoalwatch_crds::slo::{
-    self, AlertTier, HttpIndicator, Indicator, LatencyIndicator, Rollback, RollbackMode, default_alerts,
+    self, AlertTier, HttpIndicator, Indicator, LatencyIndicator, PrometheusIndicator, Requests, Rollback, RollbackMode,
+    default_alerts,
 };
 use shoalwatch_crds::values::DurationString;
 
@@ -19,19 +21,24 @@ use super::rules;
 use crate::controllers::invalid::{Invalid, at_most, read};
 use crate::controllers::sampling_policy::http_status;
 use crate::controllers::world::Name;
+use crate::polling::Source;
 
 /// Most routes of an indicator, as in the schema.
 const MAX_ROUTES: usize = 32;
 /// Most statuses of an indicator, as in the schema.
 const MAX_STATUSES: usize = 16;
+/// Longest query, as in the schema.
+const MAX_QUERY: usize = 2_048;
+/// Between two polls lies a quarter of it: in less an alert would see nothing at times.
+const SHORTEST_POLLED: Duration = Duration::from_mins(1);
 
 /// An SLO that makes sense.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Valid {
     /// What is judged.
     pub(super) spec: spec::SloSpec,
-    /// Whose pods are meant.
-    pub(super) target: Name,
+    /// Whose pods are meant; `None` where something else is polled.
+    pub(super) target: Option<Name>,
     /// The indicator in short.
     pub(super) indicator: Option<String>,
     /// The object that Prometheus' rules are written to.
@@ -41,9 +48,16 @@ pub(super) struct Valid {
     measured: Measured,
 }
 
+/// Where the counts come from.
+#[derive(Clone, Debug, PartialEq)]
+enum Measured {
+    ByNodes(Seen),
+    ByPolls(Arc<Source>),
+}
+
 /// What nodes measure.
 #[derive(Clone, Debug, PartialEq)]
-struct Measured {
+struct Seen {
     bad: BTreeSet<HttpStatus>,
     slower_than: Option<Duration>,
     routes: BTreeSet<String>,
@@ -51,23 +65,34 @@ struct Measured {
 }
 
 impl Valid {
-    /// What nodes measure for it.
-    pub(super) fn sli(&self, id: &SliId, report_interval: Duration) -> SliSpec {
-        let Measured {
+    /// What nodes measure for it, if they do.
+    pub(super) fn sli(&self, id: &SliId, report_interval: Duration) -> Option<SliSpec> {
+        let (Measured::ByNodes(seen), Some(target)) = (&self.measured, &self.target) else {
+            return None;
+        };
+        let Seen {
             bad,
             slower_than,
             routes,
             container,
-        } = self.measured.clone();
-        SliSpec {
+        } = seen.clone();
+        Some(SliSpec {
             id: id.clone(),
-            namespace: self.target.namespace.clone(),
-            workload: self.target.name.clone(),
+            namespace: target.namespace.clone(),
+            workload: target.name.clone(),
             container,
             bad,
             slower_than,
             routes,
             report_interval,
+        })
+    }
+
+    /// What is polled for it, if anything is.
+    pub(super) fn source(&self) -> Option<&Arc<Source>> {
+        match &self.measured {
+            Measured::ByPolls(source) => Some(source),
+            Measured::ByNodes(_) => None,
         }
     }
 }
@@ -77,6 +102,10 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
     let measured = measured(&spec.indicator)?;
     let window = window(&spec.window)?;
     let tiers = tiers(&spec.alerts)?;
+    let target = target(name, spec)?;
+    if target.is_none() {
+        polled_only(spec, tiers.as_deref())?;
+    }
     let judged = spec::SloSpec::new(
         name.to_string(),
         objective(spec)?,
@@ -86,10 +115,7 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
     )?;
     Ok(Valid {
         spec: judged,
-        target: Name {
-            namespace: name.namespace.clone(),
-            name: spec.target_ref.name.clone(),
-        },
+        target,
         indicator: spec.indicator.summary(),
         rules: rules::object(spec.rules.as_ref()),
         receivers: notify::receivers(name, &spec.notifications)?,
@@ -97,30 +123,84 @@ pub(super) fn validate(name: &Name, spec: &SloSpec) -> Result<Valid, Invalid> {
     })
 }
 
-fn measured(indicator: &Indicator) -> Result<Measured, Invalid> {
-    match (&indicator.http, &indicator.latency) {
-        (Some(http), None) => Ok(Measured {
-            bad: bad(http)?,
-            slower_than: None,
-            routes: routes("spec.indicator.http.routes", &http.routes)?,
-            container: http.container.clone().unwrap_or_default(),
-        }),
-        (None, Some(latency)) => Ok(Measured {
-            bad: BTreeSet::new(),
-            slower_than: Some(threshold(latency)?),
-            routes: routes("spec.indicator.latency.routes", &latency.routes)?,
-            container: latency.container.clone().unwrap_or_default(),
-        }),
+fn target(name: &Name, spec: &SloSpec) -> Result<Option<Name>, Invalid> {
+    match (&spec.target_ref, &spec.indicator.prometheus) {
+        (Some(target), None) => Ok(Some(Name {
+            namespace: name.namespace.clone(),
+            name: target.name.clone(),
+        })),
+        (None, Some(_)) => Ok(None),
         _ => Err(Invalid::Union {
-            path: "spec.indicator".to_owned(),
-            wanted: "name exactly one indicator: http, which may be {}, or latency",
+            path: "spec".to_owned(),
+            wanted: "write targetRef, or indicator.prometheus, whose queries say what is measured",
         }),
     }
 }
 
-fn routes(path: &'static str, written: &[String]) -> Result<BTreeSet<String>, Invalid> {
-    at_most(path, written.len(), MAX_ROUTES)?;
-    Ok(written.iter().cloned().collect())
+/// What cannot be said of something that is polled.
+fn polled_only(spec: &SloSpec, tiers: Option<&[TierSpec]>) -> Result<(), Invalid> {
+    let refuse = |path: String, problem: &str| Invalid::Value {
+        path,
+        problem: problem.to_owned(),
+    };
+    if spec.rollback.mode != RollbackMode::Off {
+        let problem = "with indicator.prometheus nothing can be undone: leave it out";
+        return Err(refuse("spec.rollback".to_owned(), problem));
+    }
+    if spec.rules.is_some() {
+        let problem = "rules are written over what node workers export: with indicator.prometheus leave them out";
+        return Err(refuse("spec.rules".to_owned(), problem));
+    }
+    match tiers.into_iter().flatten().find(|tier| tier.short < SHORTEST_POLLED) {
+        Some(tier) => {
+            let problem = "indicator.prometheus is polled every 15s: write a window of 1m or more";
+            Err(refuse(format!("spec.alerts[{}].short", tier.name), problem))
+        }
+        None => Ok(()),
+    }
+}
+
+fn measured(indicator: &Indicator) -> Result<Measured, Invalid> {
+    match (&indicator.http, &indicator.latency, &indicator.prometheus) {
+        (Some(http), None, None) => Ok(Measured::ByNodes(Seen {
+            bad: bad(http)?,
+            slower_than: None,
+            routes: routes("spec.indicator.http.routes", &http.requests)?,
+            container: http.requests.container.clone().unwrap_or_default(),
+        })),
+        (None, Some(latency), None) => Ok(Measured::ByNodes(Seen {
+            bad: BTreeSet::new(),
+            slower_than: Some(threshold(latency)?),
+            routes: routes("spec.indicator.latency.routes", &latency.requests)?,
+            container: latency.requests.container.clone().unwrap_or_default(),
+        })),
+        (None, None, Some(prometheus)) => Ok(Measured::ByPolls(Arc::new(source(prometheus)?))),
+        _ => Err(Invalid::Union {
+            path: "spec.indicator".to_owned(),
+            wanted: "name exactly one indicator: http, which may be {}, latency or prometheus",
+        }),
+    }
+}
+
+fn source(prometheus: &PrometheusIndicator) -> Result<Source, Invalid> {
+    let PrometheusIndicator { url, good, total } = prometheus;
+    for (query, text) in [("good", good), ("total", total)] {
+        if !(1..=MAX_QUERY).contains(&text.len()) {
+            return Err(Invalid::Value {
+                path: format!("spec.indicator.prometheus.{query}"),
+                problem: format!("write a query of 1 to {MAX_QUERY} bytes"),
+            });
+        }
+    }
+    Source::new(url, good, total).ok_or_else(|| Invalid::Value {
+        path: "spec.indicator.prometheus.url".to_owned(),
+        problem: format!("{url:?} is no address: write one such as http://prometheus.monitoring:9090"),
+    })
+}
+
+fn routes(path: &'static str, written: &Requests) -> Result<BTreeSet<String>, Invalid> {
+    at_most(path, written.routes.len(), MAX_ROUTES)?;
+    Ok(written.routes.iter().cloned().collect())
 }
 
 fn threshold(latency: &LatencyIndicator) -> Result<Duration, Invalid> {

@@ -117,6 +117,7 @@ impl Operator {
             events,
             statuses,
             opened,
+            polls: crate::polling::channel(ManualClock::at("2026-11-22T05:00:00Z")).0,
             metrics: Metrics::register(&mut registry),
         });
         desk.hands.courier = desk.hands.courier.heard_by(told);
