@@ -5,7 +5,7 @@
 //! watches ─► World ─► sampling_policy ─► Planner ─► a configuration for each node ─► distribution
 //!              │         ▲ fleet                └─► status
 //!              └──────► slo ◄── deliveries
-//!                        └─► acts (rollback), Events, status, history
+//!                        └─► acts (rollback), Events, webhooks, status, history
 //! ```
 //!
 //! One task owns every state and never waits for the network. Requests run in tasks beside it and bring their outcome back.
