@@ -117,7 +117,7 @@ async fn both_counters_are_asked_for_at_the_same_time_under_the_prefix_of_the_ad
     let source = Source::new(&url, "sum(a{code!=\"bad\"})", "sum(a) + 1").unwrap();
     assert_eq!(read(&source).await.unwrap(), Read { good: 7, total: 9 });
     let asked: BTreeSet<String> = server.asked().into_iter().collect();
-    let with = |query| format!("/tenant/api/v1/query?query={query}&time=1795323600.250&timeout=5s");
+    let with = |query| format!("/tenant/api/v1/query?query={query}&time=2026-11-22T05%3A00%3A00.250Z&timeout=5s");
     assert_eq!(
         asked,
         [with("sum%28a%7Bcode%21%3D%22bad%22%7D%29"), with("sum%28a%29+%2B+1")].into()

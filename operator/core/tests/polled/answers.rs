@@ -17,7 +17,7 @@ fn of(answer: &Value) -> Result<u64, AnswerError> {
 }
 
 fn category(answer: &Value) -> &'static str {
-    of(answer).unwrap_err().category()
+    of(answer).expect_err("no count").category()
 }
 
 #[test]

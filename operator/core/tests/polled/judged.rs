@@ -13,7 +13,7 @@ use shoalwatch_core::{Counts, Millis, SliId};
 const BEGIN: Millis = Millis(1_800_000_000_000);
 
 fn spec() -> SloSpec {
-    let objective: Objective = "99.9".parse().unwrap();
+    let objective: Objective = "99.9".parse().expect("a valid objective");
     SloSpec::new(
         "shop/mails",
         objective,
@@ -21,7 +21,7 @@ fn spec() -> SloSpec {
         None,
         RollbackRule::default(),
     )
-    .unwrap()
+    .expect("a valid SLO")
 }
 
 /// So many polls, each with these counts; and when the last one was.
