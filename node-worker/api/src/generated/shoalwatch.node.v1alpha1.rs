@@ -140,8 +140,9 @@ pub struct Push {
     /// Echoed by Ack or Nack. A newer push supersedes an older one that is still unanswered.
     #[prost(string, tag = "2")]
     pub nonce: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "3")]
-    pub config: ::core::option::Option<NodeConfig>,
+    /// A NodeConfig, encoded: what its version is the hash of. Bytes, so that it is encoded once and not for each push.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub config: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// Counts are cumulative since the worker's start, so a report can be sent twice, late or never without a wrong sum.
 /// Sent at every interval where rows changed, and every 10 s where none did: what a report brings happened since the one
