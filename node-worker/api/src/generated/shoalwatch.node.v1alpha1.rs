@@ -19,14 +19,14 @@ pub mod worker_message {
         SliReport(super::SliReport),
     }
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OperatorMessage {
     #[prost(oneof = "operator_message::Message", tags = "1, 2, 3")]
     pub message: ::core::option::Option<operator_message::Message>,
 }
 /// Nested message and enum types in `OperatorMessage`.
 pub mod operator_message {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Message {
         /// first, and again when the role or the term changes
         #[prost(message, tag = "1")]
@@ -133,7 +133,7 @@ pub mod welcome {
         }
     }
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Push {
     #[prost(message, optional, tag = "1")]
     pub version: ::core::option::Option<Version>,
