@@ -148,8 +148,8 @@ fn edit(size: Size, what: &str, told: &Told, busy: &Stretch) -> Row {
             "median {:.2} s, slowest {slowest:.2} s; all {:.2} s; {:.0} ms of CPU, of the bench {:.0} ms",
             median(told.rounds.clone()),
             told.all,
-            1e3 * operator,
-            1e3 * others
+            1e3 * operator.max(0.0),
+            1e3 * others.max(0.0)
         ),
         met: (!told.rounds.is_empty()).then_some(slowest <= 2.0),
         how: format!(
