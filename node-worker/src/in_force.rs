@@ -80,6 +80,9 @@ pub(crate) enum Refused {
     /// The message has no version or no configuration.
     #[error("{0}: is missing: the operator may be broken")]
     Missing(&'static str),
+    /// The configuration's bytes are none.
+    #[error("config: cannot be read: the operator may be broken")]
+    Unreadable(#[source] prost::DecodeError),
 }
 
 impl Refused {
@@ -91,6 +94,7 @@ impl Refused {
             Self::OlderTerm { .. } => "older_term",
             Self::Missing(_) => "missing",
             Self::Kernel => "kernel",
+            Self::Unreadable(_) => "unreadable",
         }
     }
 

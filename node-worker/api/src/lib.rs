@@ -11,7 +11,7 @@ pub mod convert;
 pub mod limits;
 mod version;
 
-pub use version::content_hash;
+pub use version::{content_hash, encoded_hash};
 
 /// The ServiceAccount token's audience; a token made for another one is refused.
 pub const TOKEN_AUDIENCE: &str = "shoalwatch.dev/distribution";

@@ -11,7 +11,13 @@ use crate::wire;
 /// equal hashes on every machine and in every release that knows the same fields.
 #[must_use]
 pub fn content_hash(config: &wire::NodeConfig) -> String {
-    Sha256::digest(config.encode_to_vec())
+    encoded_hash(&config.encode_to_vec())
+}
+
+/// The same, of a configuration that is encoded already.
+#[must_use]
+pub fn encoded_hash(config: &[u8]) -> String {
+    Sha256::digest(config)
         .iter()
         .fold(String::with_capacity(64), |mut hex, byte| {
             hex.push(nibble(byte >> 4));

@@ -13,6 +13,7 @@ fn generate(into: &Path) -> Outcome {
     // Sorted maps make the encoding canonical, so that equal configurations hash alike.
     tonic_prost_build::configure()
         .btree_map(".")
+        .bytes(".shoalwatch.node.v1alpha1.Push.config")
         .out_dir(into)
         .compile_fds(files)?;
     Ok(())

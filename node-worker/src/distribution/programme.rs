@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use prost::Message;
 use shoalwatch_node_api::{
     config::{NodeConfig, StoredConfig, Version},
-    wire::Push,
+    wire::{self, Push},
 };
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -140,6 +141,7 @@ impl State {
         }
         self.newest_term = version.term;
         let config = push.config.ok_or(Refused::Missing("config"))?;
+        let config = wire::NodeConfig::decode(config).map_err(Refused::Unreadable)?;
         Ok(StoredConfig {
             version: Some(version.into()),
             config: NodeConfig::try_from(config)?,

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::{
     Outcome, Size,
     objects::{self, DEFAULT, HOME, Workload},
+    operator,
     run::Cluster,
 };
 
@@ -33,6 +34,17 @@ pub(crate) struct Told {
     pub(crate) concerned: f64,
     /// Pushes of one edit, on average.
     pub(crate) pushes: f64,
+    /// What was used in each round, from the write to the end of the pause after the last ACK.
+    pub(crate) used: Vec<Used>,
+}
+
+/// Seconds.
+pub(crate) struct Used {
+    pub(crate) passed: f64,
+    /// Of CPU, by the operator.
+    pub(crate) operator: f64,
+    /// Of CPU, by everything else: the API server and the workers.
+    pub(crate) others: f64,
 }
 
 /// Edits of the policy that is everybody's default.
@@ -77,13 +89,13 @@ pub(crate) async fn arrivals(cluster: &Cluster) -> Outcome<Told> {
             number: 0,
         };
         let id = format!("{}/policy-0", objects::namespace(number));
-        let before = cluster.fleet.pushes.load(Relaxed);
+        let before = Before::of(cluster)?;
         cluster.fleet.expect(id, probability(round));
         cluster
             .api
             .store
             .put("pods", workload.pod(objects::REPLICAS + round, strange));
-        wait(cluster, &BTreeSet::from([strange]), before, &mut told).await?;
+        wait(cluster, &BTreeSet::from([strange]), &before, &mut told).await?;
     }
     Ok(told)
 }
@@ -107,7 +119,7 @@ async fn edit(
     concerned: &BTreeSet<usize>,
     told: &mut Told,
 ) -> Outcome<()> {
-    let (wanted, before) = (probability(round), cluster.fleet.pushes.load(Relaxed));
+    let (wanted, before) = (probability(round), Before::of(cluster)?);
     cluster.fleet.expect(format!("{namespace}/{name}"), wanted);
     let place = (namespace, name.to_owned());
     let edited = cluster.api.store.change("samplingpolicies", &place, |policy| {
@@ -115,10 +127,29 @@ async fn edit(
         policy["metadata"]["generation"] = json!(policy["metadata"]["generation"].as_u64().unwrap_or_default() + 1);
     });
     edited.ok_or("no such policy")?;
-    wait(cluster, concerned, before, told).await
+    wait(cluster, concerned, &before, told).await
 }
 
-async fn wait(cluster: &Cluster, concerned: &BTreeSet<usize>, before: u64, told: &mut Told) -> Outcome<()> {
+/// What had been used before an edit.
+struct Before {
+    at: Instant,
+    pushes: u64,
+    operator: f64,
+    others: f64,
+}
+
+impl Before {
+    fn of(cluster: &Cluster) -> Outcome<Self> {
+        Ok(Self {
+            pushes: cluster.fleet.pushes.load(Relaxed),
+            at: Instant::now(),
+            operator: cluster.operator.cpu()?,
+            others: operator::cpu("self")?,
+        })
+    }
+}
+
+async fn wait(cluster: &Cluster, concerned: &BTreeSet<usize>, before: &Before, told: &mut Told) -> Outcome<()> {
     let deadline = Instant::now() + PATIENCE;
     let mut times: Vec<Duration> = loop {
         let seen = cluster.fleet.seen();
@@ -141,6 +172,12 @@ async fn wait(cluster: &Cluster, concerned: &BTreeSet<usize>, before: u64, told:
     told.all = told.all.max(times.last().copied().unwrap_or_default().as_secs_f64());
     sleep(PAUSE).await;
     told.concerned += concerned.len() as f64 / ROUNDS as f64;
-    told.pushes += (cluster.fleet.pushes.load(Relaxed) - before) as f64 / ROUNDS as f64;
+    let after = Before::of(cluster)?;
+    told.pushes += (after.pushes - before.pushes) as f64 / ROUNDS as f64;
+    told.used.push(Used {
+        passed: (after.at - before.at).as_secs_f64(),
+        operator: after.operator - before.operator,
+        others: after.others - before.others,
+    });
     Ok(())
 }

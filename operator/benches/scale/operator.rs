@@ -70,23 +70,18 @@ impl Operator {
 
     /// Seconds of CPU since its start, of user and system together.
     pub(crate) fn cpu(&self) -> Outcome<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let rest = stat.rsplit_once(") ").ok_or("no stat")?.1;
-        let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<f64>);
-        Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
+        cpu(&self.child.id().to_string())
     }
 
     /// Resident memory in MiB: now, and at most.
     pub(crate) fn memory(&self) -> Outcome<(f64, f64)> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let field = |name: &str| -> Outcome<f64> {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .ok_or("no such field")?;
-            Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)
-        };
-        Ok((field("VmRSS:")?, field("VmHWM:")?))
+        let field = |name| field(&format!("/proc/{}/status", self.child.id()), name);
+        Ok((field("VmRSS:")? / 1_024.0, field("VmHWM:")? / 1_024.0))
+    }
+
+    /// Bytes that it had written to files since its start; what it says over sockets is not among them.
+    pub(crate) fn written(&self) -> Outcome<f64> {
+        field(&format!("/proc/{}/io", self.child.id()), "write_bytes:")
     }
 
     /// The sum of all samples of a metric.
@@ -101,6 +96,21 @@ impl Operator {
         let samples = page.lines().filter(is_of).filter_map(|line| line.rsplit(' ').next());
         Ok(samples.map(str::parse::<f64>).sum::<Result<f64, _>>()?)
     }
+}
+
+/// Seconds of CPU that a process has used.
+pub(crate) fn cpu(process: &str) -> Outcome<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let rest = stat.rsplit_once(") ").ok_or("no stat")?.1;
+    let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
+}
+
+/// A number of a page of `/proc`, without its unit.
+fn field(page: &str, name: &str) -> Outcome<f64> {
+    let page = fs::read_to_string(page)?;
+    let found = page.lines().find_map(|line| line.strip_prefix(name));
+    Ok(found.ok_or("no such field")?.trim().trim_end_matches(" kB").parse()?)
 }
 
 impl Drop for Operator {

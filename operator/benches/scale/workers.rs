@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message;
 use shoalwatch_node_api::wire::{
     Ack, Hello, NodeConfig, Push, SliReport, SliRow, WorkerMessage, distribution_client::DistributionClient,
     operator_message::Message as Said, worker_message::Message as Say,
@@ -146,9 +147,11 @@ impl Worker {
             let wait = sleep(due.saturating_duration_since(Instant::now()));
             tokio::select! {
                 said = stream.message() => match said?.and_then(|said| said.message) {
-                    Some(Said::Push(push)) => {
-                        (rows, every) = self.rows(&push, rows);
-                        self.acknowledge(&outbox, push).await?;
+                    Some(Said::Push(Push { version, nonce, config })) => {
+                        let config = NodeConfig::decode(config.unwrap_or_default())?;
+                        (rows, every) = self.rows(&config, rows);
+                        say(&outbox, Say::Ack(Ack { version, nonce })).await?;
+                        self.fleet.acknowledged(self.node, &config);
                     }
                     Some(_) => {}
                     None => return Err("the stream ended".into()),
@@ -182,20 +185,12 @@ impl Worker {
         format!("start-of-{}", self.node)
     }
 
-    async fn acknowledge(&self, outbox: &mpsc::Sender<WorkerMessage>, push: Push) -> Outcome<()> {
-        let Push { version, nonce, config } = push;
-        say(outbox, Say::Ack(Ack { version, nonce })).await?;
-        self.fleet.acknowledged(self.node, &config.unwrap_or_default());
-        Ok(())
-    }
-
     /// The rows of the SLIs that have pods here, counts kept, and how often to report.
-    fn rows(&self, push: &Push, before: Vec<SliRow>) -> (Vec<SliRow>, Duration) {
-        let slis = push.config.iter().flat_map(|config| &config.slis);
+    fn rows(&self, config: &NodeConfig, before: Vec<SliRow>) -> (Vec<SliRow>, Duration) {
         let mut before: BTreeMap<_, _> = before.into_iter().map(|row| (row.sli_id.clone(), row)).collect();
         let mut every = 10_000;
         let mut rows = Vec::new();
-        for sli in slis {
+        for sli in &config.slis {
             let Some(revision) = self.runs.get(&(sli.namespace.clone(), sli.workload.clone())) else {
                 continue;
             };

@@ -130,6 +130,30 @@ fn damaged_or_foreign_bytes_are_refused() {
 }
 
 proptest! {
+    /// Windows that were stored whole at any time, with what is new since, are those that there are now.
+    #[test]
+    fn a_tail_makes_an_earlier_history_the_newer_one(
+        events in prop::collection::vec((0_u64..5_000_000_000, 0_u8..3, 0_u64..100, 0_u64..100, any::<bool>()), 1..80),
+        stored_after in any::<prop::sample::Index>(),
+    ) {
+        let mut events = events;
+        events.sort_by_key(|(at, ..)| *at / 4_000_000);
+        let stored_after = stored_after.index(events.len());
+        let (mut history, mut stored) = (History::default(), History::default());
+        let mut since = Millis(i64::MAX);
+        for (number, (at, revision, good, bad, known)) in events.iter().enumerate() {
+            if number == stored_after {
+                (stored, since) = (history.clone(), Millis(i64::MAX));
+            }
+            let at = START.plus(Duration::from_millis(*at));
+            let mut new = difference(&format!("r{revision}"), Counts::new(*good, *bad), at);
+            new.placement = if *known { Placement::At(at) } else { Placement::Before(at) };
+            history.record(&new, at);
+            since = since.min(at);
+        }
+        prop_assert_eq!(stored.with_tail(&history.tail(since)).unwrap(), history);
+    }
+
     /// A window holds everything in (now − window, now] and nothing older than one bucket more.
     #[test]
     fn a_window_is_the_naive_sum_up_to_one_bucket(

@@ -101,7 +101,7 @@ impl Keeper {
         if snapshot.is_empty() && self.acknowledge.is_empty() {
             return;
         }
-        slos.mark_saved();
+        slos.mark_saved(&snapshot);
         self.saving = true;
         let (saved, acknowledge) = (store.save(snapshot), std::mem::take(&mut self.acknowledge));
         tasks.spawn(async move {

@@ -40,6 +40,8 @@ use crate::replicas::{DECISIONS, Replica};
 use crate::status::{self, Budget};
 use crate::{events, history, polling};
 
+pub(crate) use world::watches::listed;
+
 /// What the controllers need.
 pub struct Inputs<'a> {
     /// The API server.

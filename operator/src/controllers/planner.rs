@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use shoalwatch_core::policy::{Catalog, PlanError, PlannedPolicy, Policy, Scope, SliSpec, Touched};
 
-use super::sampling_policy::compile::node_config;
+use super::sampling_policy::compile::Encoder;
 use super::world::watches::WORKERS;
 use crate::distribution::residents::{Residents, Sight};
 use crate::distribution::{Plan, Plans};
@@ -83,8 +83,9 @@ impl Planner {
             None => Touched::Namespaces(BTreeSet::new()),
         };
         let mut changed = self.follow_sight();
+        let mut encoder = Encoder::default();
         for (node, scope) in self.residents.take_changed() {
-            changed |= self.move_to(node, scope);
+            changed |= self.move_to(node, scope, &mut encoder);
         }
         changed |= self.otherwise.is_none();
         let rest = if self.blind {
@@ -95,7 +96,7 @@ impl Planner {
         let otherwise = self.otherwise.get_or_insert_with(|| Node::new(rest));
         for node in self.nodes.values_mut().chain([otherwise]) {
             if node.plan.is_none() || touched.concerns(&node.scope) {
-                changed |= node.plan_again(&self.catalog);
+                changed |= node.plan_again(&self.catalog, &mut encoder);
             }
         }
         changed
@@ -114,7 +115,7 @@ impl Planner {
     }
 
     /// Only what a node needs decides: a pod of a namespace that nobody wrote a policy for changes nothing.
-    fn move_to(&mut self, name: String, scope: Option<Scope>) -> bool {
+    fn move_to(&mut self, name: String, scope: Option<Scope>, encoder: &mut Encoder) -> bool {
         let Some(scope) = scope.filter(|_| !self.blind) else {
             return self.nodes.remove(&name).is_some();
         };
@@ -122,7 +123,7 @@ impl Planner {
         if let Some(known) = self.nodes.remove(&name) {
             (node.plan, node.policies) = (known.plan, known.policies);
         }
-        let changed = node.plan_again(&self.catalog);
+        let changed = node.plan_again(&self.catalog, encoder);
         self.nodes.insert(name, node);
         changed
     }
@@ -203,7 +204,7 @@ impl Node {
     }
 
     /// Whether the plan is another one now.
-    fn plan_again(&mut self, catalog: &Catalog) -> bool {
+    fn plan_again(&mut self, catalog: &Catalog, encoder: &mut Encoder) -> bool {
         let plan = match catalog.plan(&self.scope, 0) {
             Ok(plan) => plan,
             Err(error) => {
@@ -212,7 +213,7 @@ impl Node {
             }
         };
         self.failed = None;
-        let fresh = Plan::new(node_config(&plan));
+        let fresh = Plan::encoded(encoder.node_config(&plan));
         // Equal content may come from other objects: a priority that changes no order.
         self.policies = plan.policies.into();
         if self.plan.as_ref().is_some_and(|known| known.hash() == fresh.hash()) {
@@ -232,10 +233,10 @@ impl Unpublished {
 }
 
 impl Needs {
-    /// Whether `node` needs the policies of `namespace`.
-    pub(crate) fn has(&self, node: &str, namespace: &str) -> bool {
-        let Some(nodes) = &self.nodes else { return true };
-        nodes.get(node).is_some_and(|names| names.contains(namespace))
+    /// Whether a node needs the policies of a namespace: asked of one node for many namespaces.
+    pub(crate) fn of(&self, node: &str) -> impl Fn(&str) -> bool {
+        let names = self.nodes.as_ref().map(|nodes| nodes.get(node));
+        move |namespace| names.is_none_or(|names| names.is_some_and(|names| names.contains(namespace)))
     }
 
     /// Whether it is known which nodes need which policies.

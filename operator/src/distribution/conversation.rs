@@ -63,7 +63,6 @@ impl Conversation {
         if !welcomed.leading || welcomed.term != target.version.term || self.will_have(&target.version) {
             return None;
         }
-        let config = target.decoded()?;
         self.pushed += 1;
         let nonce = self.pushed.to_string();
         self.unanswered = Some((nonce.clone(), target.version.clone()));
@@ -71,7 +70,7 @@ impl Conversation {
         Some(Message::Push(wire::Push {
             version: Some(target.version.clone().into()),
             nonce,
-            config: Some(config),
+            config: Some(target.config.clone()),
         }))
     }
 
@@ -122,8 +121,7 @@ impl Conversation {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -141,7 +139,7 @@ mod tests {
         };
         NodeTarget {
             version,
-            config: Arc::default(),
+            config: Bytes::new(),
         }
     }
 

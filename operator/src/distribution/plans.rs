@@ -6,17 +6,18 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+#[cfg(test)]
 use prost::Message;
-use shoalwatch_node_api::{
-    config::{NodeConfig, Version},
-    content_hash, wire,
-};
+#[cfg(test)]
+use shoalwatch_node_api::{config::NodeConfig, wire};
+use shoalwatch_node_api::{config::Version, encoded_hash};
 
 /// One configuration, as it travels: thousands of them are kept.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
     hash: String,
-    encoded: Arc<[u8]>,
+    encoded: Bytes,
 }
 
 /// The configurations of all nodes. Where there is none a worker keeps what it has.
@@ -31,18 +32,22 @@ pub struct Plans {
 #[derive(Clone, Debug)]
 pub(super) struct NodeTarget {
     pub(super) version: Version,
-    pub(super) config: Arc<[u8]>,
+    pub(super) config: Bytes,
 }
 
 impl Plan {
-    /// A configuration, encoded and hashed once.
+    /// A configuration that is encoded already.
     #[must_use]
-    pub fn new(config: NodeConfig) -> Self {
-        let config = wire::NodeConfig::from(config);
+    pub fn encoded(config: Vec<u8>) -> Self {
         Self {
-            hash: content_hash(&config),
-            encoded: config.encode_to_vec().into(),
+            hash: encoded_hash(&config),
+            encoded: config.into(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new(config: NodeConfig) -> Self {
+        Self::encoded(wire::NodeConfig::from(config).encode_to_vec())
     }
 
     /// Its version under any term.
@@ -76,15 +81,8 @@ impl Plans {
                 term,
                 hash: plan.hash.clone(),
             },
-            config: Arc::clone(&plan.encoded),
+            config: plan.encoded.clone(),
         })
-    }
-}
-
-impl NodeTarget {
-    /// As it is sent; what was encoded here can be read.
-    pub(super) fn decoded(&self) -> Option<wire::NodeConfig> {
-        wire::NodeConfig::decode(&*self.config).ok()
     }
 }
 
@@ -106,7 +104,7 @@ fn digest(otherwise: Option<&Plan>, nodes: &HashMap<String, Option<Arc<Plan>>>) 
 
 #[cfg(test)]
 mod tests {
-    use shoalwatch_node_api::config::Sli;
+    use shoalwatch_node_api::{config::Sli, content_hash};
 
     use super::*;
 
@@ -136,13 +134,14 @@ mod tests {
     fn a_node_has_its_own_plan_and_an_unknown_one_what_is_left() {
         let plans = plans(&[("a", "one"), ("b", "two")]);
         let ids = |node| {
-            let config = plans.of(node, 3).unwrap().decoded().unwrap();
+            let config = wire::NodeConfig::decode(plans.of(node, 3).unwrap().config).unwrap();
             config.slis.into_iter().map(|sli| sli.id).collect::<Vec<_>>()
         };
         assert_eq!((ids("a"), ids("b")), (vec!["one".to_owned()], vec!["two".to_owned()]));
         assert_eq!(ids("c"), ["otherwise"]);
         let target = plans.of("a", 3).unwrap();
-        assert_eq!(target.version.hash, content_hash(&target.decoded().unwrap()));
+        let config = wire::NodeConfig::decode(target.config).unwrap();
+        assert_eq!(target.version.hash, content_hash(&config));
     }
 
     #[test]

@@ -29,6 +29,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
+use crate::controllers::listed;
 
 /// Label of a Deployment's pods: which of its templates made them.
 const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -171,7 +172,7 @@ impl Residents {
     /// Follows the pods until `stop`. Errors of the API server are retried with backoff; what is known stays in force meanwhile.
     pub(crate) async fn follow(self, client: Client, stop: CancellationToken) {
         let pods: Api<SeenPod> = Api::all_with(client, &ApiResource::erase::<Pod>(&()));
-        let mut news = pin!(watcher::watcher(pods, watcher::Config::default()).default_backoff());
+        let mut news = pin!(watcher::watcher(pods, listed()).default_backoff());
         while let Some(Some(event)) = stop.run_until_cancelled(news.next()).await {
             match event {
                 Ok(event) => self.take(event),

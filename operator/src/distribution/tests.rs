@@ -6,6 +6,7 @@ mod security;
 
 use std::{net::SocketAddr, time::Duration};
 
+use prost::Message;
 use shoalwatch_node_api::{
     config::{NodeConfig, SamplingPolicy, Selector},
     limits,
@@ -262,6 +263,11 @@ fn config(probability: f64) -> NodeConfig {
     }
 }
 
+/// What a push asks for.
+fn pushed(push: &wire::Push) -> wire::NodeConfig {
+    wire::NodeConfig::decode(push.config.clone().unwrap()).unwrap()
+}
+
 #[tokio::test]
 async fn a_configuration_is_pushed_and_in_force_once_it_is_acknowledged() {
     let operator = operator(leading(3)).await;
@@ -269,7 +275,7 @@ async fn a_configuration_is_pushed_and_in_force_once_it_is_acknowledged() {
     let version = operator.distribution.publish_to_all(config(0.5));
     let push = worker.push().await;
     assert_eq!(push.version, Some(version.clone().into()));
-    assert_eq!(NodeConfig::try_from(push.config.clone().unwrap()).unwrap(), config(0.5));
+    assert_eq!(NodeConfig::try_from(pushed(&push)).unwrap(), config(0.5));
     assert_eq!(operator.until("a", |_| true).await.applied, None);
     worker.ack(&push).await;
     let seen = operator.until("a", |worker| worker.applied.is_some()).await;
@@ -360,7 +366,7 @@ async fn every_worker_is_pushed_its_own_nodes_plan_and_nothing_when_another_node
         let nodes = [("a".to_owned(), plan(of_a)), ("b".to_owned(), plan(of_b))];
         operator.distribution.publish(Plans::new(None, nodes.into()))
     };
-    let probability = |push: &wire::Push| push.config.as_ref().unwrap().policies[0].probability.to_string();
+    let probability = |push: &wire::Push| pushed(push).policies[0].probability.to_string();
     let _version = publish(0.1, 0.2);
     let (first, other) = (a.push().await, b.push().await);
     assert_eq!([probability(&first), probability(&other)], ["0.1", "0.2"]);

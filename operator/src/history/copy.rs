@@ -9,7 +9,7 @@ use shoalwatch_node_api::replicas::{Entry, Mark};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::store::{ALL, RECORDS, REPORTS, Raw, SPECS, Snapshot, Store, StoreError, WINDOWS};
+use super::store::{ALL, RECORDS, REPORTS, Raw, SPECS, Snapshot, Store, StoreError, TAILS, WINDOWS, joined};
 
 /// Bytes of a page, unless one row is larger.
 const PAGE: usize = 1 << 20;
@@ -53,9 +53,7 @@ impl Marks {
         let mut saves = self.lock();
         saves.count += 1;
         let count = saves.count;
-        saves
-            .records
-            .extend(snapshot.slos.iter().map(|(uid, ..)| (uid.clone(), count)));
+        saves.records.extend(snapshot.uids().map(|uid| (uid.clone(), count)));
         if let Some(existing) = &snapshot.existing {
             saves.records.retain(|uid, _| existing.binary_search(uid).is_ok());
         }
@@ -90,7 +88,7 @@ impl Store {
         self.read(|transaction, out| {
             out.table(transaction, REPORTS, Table::Reports)?;
             out.table(transaction, RECORDS, Table::Records)?;
-            out.table(transaction, WINDOWS, Table::Windows)?;
+            out.windows(transaction)?;
             out.table(transaction, SPECS, Table::Specs)
         })
     }
@@ -157,6 +155,23 @@ impl Writer {
         for row in transaction.open_table(table)?.iter()? {
             let (key, value) = row?;
             self.row(name, key.value(), value.value());
+        }
+        Ok(())
+    }
+
+    /// Whole ones, which every replica can read.
+    fn windows(&mut self, transaction: &ReadTransaction) -> Result<(), StoreError> {
+        let tails = transaction.open_table(TAILS)?;
+        for row in transaction.open_table(WINDOWS)?.iter()? {
+            let (uid, base) = row?;
+            match tails.get(uid.value())? {
+                // What cannot be read here cannot be read there either.
+                Some(tail) => match joined(base.value(), tail.value()) {
+                    Ok(whole) => self.row(Table::Windows, uid.value(), &whole),
+                    Err(_damaged) => {}
+                },
+                None => self.row(Table::Windows, uid.value(), base.value()),
+            }
         }
         Ok(())
     }

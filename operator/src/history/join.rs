@@ -58,7 +58,7 @@ impl Saved {
             reports: Some(serde_json::to_vec(&self.reports)?),
             slos: self.slos.iter().map(slo).collect::<serde_json::Result<_>>()?,
             specs: self.specs.clone().into_iter().collect(),
-            existing: None,
+            ..Snapshot::default()
         })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use shoalwatch_core::Millis;
-use shoalwatch_core::history::History;
+use shoalwatch_core::history::{CodecError, History};
 use shoalwatch_core::notify::Told;
 use shoalwatch_core::polled::Meter;
 use shoalwatch_core::reports::CumulativeReports;
@@ -29,6 +29,8 @@ pub(super) const REPORTS: TableDefinition<&str, &[u8]> = TableDefinition::new("r
 pub(super) const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("slos");
 /// By uid of the SLO: its windows, as `History::encode` writes them.
 pub(super) const WINDOWS: TableDefinition<&str, &[u8]> = TableDefinition::new("windows");
+/// By uid of the SLO: what is new in its windows since they were written whole, as `History::tail` writes it.
+pub(super) const TAILS: TableDefinition<&str, &[u8]> = TableDefinition::new("tails");
 /// By uid of any object: its last spec that made sense, as JSON.
 pub(super) const SPECS: TableDefinition<&str, &[u8]> = TableDefinition::new("specs");
 pub(super) const ALL: &str = "all";
@@ -92,6 +94,8 @@ pub struct Snapshot {
     pub reports: Option<Vec<u8>>,
     /// By uid: record as JSON, and windows.
     pub slos: Vec<(String, Vec<u8>, Vec<u8>)>,
+    /// By uid: record as JSON, and what is new in windows that were saved whole before.
+    pub tails: Vec<(String, Vec<u8>, Vec<u8>)>,
     /// By uid: JSON.
     pub specs: Vec<(String, Vec<u8>)>,
     /// Uids of all objects there are, sorted; everything else is removed. `None`: nothing is removed.
@@ -102,7 +106,13 @@ impl Snapshot {
     /// Whether there is nothing to save.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.reports.is_none() && self.slos.is_empty() && self.specs.is_empty() && self.existing.is_none()
+        let (slos, specs) = (self.slos.is_empty() && self.tails.is_empty(), self.specs.is_empty());
+        self.reports.is_none() && slos && specs && self.existing.is_none()
+    }
+
+    /// Whose records are in it.
+    pub(super) fn uids(&self) -> impl Iterator<Item = &String> {
+        self.slos.iter().chain(&self.tails).map(|(uid, ..)| uid)
     }
 }
 
@@ -130,6 +140,9 @@ pub enum StoreError {
     /// Too many snapshots wait to be saved, or the process is ending.
     #[error("the history file's volume is too slow: give the operator a faster one")]
     Busy,
+    /// What these tails belong to did not arrive on the disk.
+    #[error("an earlier save failed: all windows are saved again with the next one")]
+    Behind,
 }
 
 impl StoreError {
@@ -142,6 +155,7 @@ impl StoreError {
             Self::Panic(_) => "panic",
             Self::Locked => "locked",
             Self::Busy => "busy",
+            Self::Behind => "behind",
         }
     }
 }
@@ -264,11 +278,24 @@ async fn read(path: PathBuf) -> Result<(Store, Saved), StoreError> {
 
 /// Saves one snapshot after the other until every [`Store`] is gone.
 async fn serve(database: Arc<Database>, marks: Marks, mut jobs: mpsc::Receiver<Job>) {
+    // SLOs whose windows did not arrive when they were saved whole, as many as there are: a tail of theirs would be one of others.
+    let mut missing: BTreeSet<String> = BTreeSet::new();
     while let Some((snapshot, done)) = jobs.recv().await {
-        let (database, marks) = (Arc::clone(&database), marks.clone());
-        let saved = spawn_blocking(move || save(&database, &snapshot).inspect(|()| marks.saved(&snapshot))).await;
+        let saved = if snapshot.tails.iter().any(|(uid, ..)| missing.contains(uid)) {
+            Err(StoreError::Behind)
+        } else {
+            let whole: BTreeSet<String> = snapshot.slos.iter().map(|(uid, ..)| uid.clone()).collect();
+            let (database, marks) = (Arc::clone(&database), marks.clone());
+            let saved = spawn_blocking(move || save(&database, &snapshot).inspect(|()| marks.saved(&snapshot))).await;
+            let saved = saved.map_err(StoreError::Panic).flatten();
+            match &saved {
+                Ok(()) => missing.retain(|uid| !whole.contains(uid)),
+                Err(_) => missing.extend(whole),
+            }
+            saved
+        };
         // Whoever handed it over may not be interested.
-        drop(done.send(saved.map_err(StoreError::Panic).flatten()));
+        drop(done.send(saved));
     }
 }
 
@@ -286,10 +313,25 @@ fn load(database: &Database) -> Result<Saved, StoreError> {
     let raw = Raw {
         reports: rows(REPORTS)?.remove(ALL),
         records: rows(RECORDS)?,
-        windows: rows(WINDOWS)?,
+        windows: whole(rows(WINDOWS)?, rows(TAILS)?),
         specs: rows(SPECS)?,
     };
     Ok(raw.read())
+}
+
+/// Windows with what is new in them. A tail that cannot be read takes its windows along: they would miss what was acknowledged.
+fn whole(mut windows: BTreeMap<String, Vec<u8>>, tails: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    for (uid, tail) in tails {
+        if let Some(base) = windows.remove(&uid) {
+            windows.extend(joined(&base, &tail).map(|whole| (uid, whole)).ok());
+        }
+    }
+    windows
+}
+
+/// Windows as they would have been written whole.
+pub(super) fn joined(base: &[u8], tail: &[u8]) -> Result<Vec<u8>, CodecError> {
+    Ok(History::decode(base)?.with_tail(tail)?.encode())
 }
 
 impl Raw {
@@ -331,7 +373,7 @@ impl Raw {
 
 fn create_tables(database: &Database) -> Result<(), StoreError> {
     let transaction = database.begin_write()?;
-    for table in [REPORTS, RECORDS, WINDOWS, SPECS] {
+    for table in [REPORTS, RECORDS, WINDOWS, TAILS, SPECS] {
         transaction.open_table(table)?;
     }
     transaction.commit()?;
@@ -358,6 +400,7 @@ fn save(database: &Database, snapshot: &Snapshot) -> Result<(), StoreError> {
         let mut reports = transaction.open_table(REPORTS)?;
         let mut records = transaction.open_table(RECORDS)?;
         let mut windows = transaction.open_table(WINDOWS)?;
+        let mut tails = transaction.open_table(TAILS)?;
         let mut specs = transaction.open_table(SPECS)?;
         if let Some(json) = &snapshot.reports {
             reports.insert(ALL, json.as_slice())?;
@@ -365,13 +408,18 @@ fn save(database: &Database, snapshot: &Snapshot) -> Result<(), StoreError> {
         for (uid, record, history) in &snapshot.slos {
             records.insert(uid.as_str(), record.as_slice())?;
             windows.insert(uid.as_str(), history.as_slice())?;
+            tails.remove(uid.as_str())?;
+        }
+        for (uid, record, tail) in &snapshot.tails {
+            records.insert(uid.as_str(), record.as_slice())?;
+            tails.insert(uid.as_str(), tail.as_slice())?;
         }
         for (uid, spec) in &snapshot.specs {
             specs.insert(uid.as_str(), spec.as_slice())?;
         }
         if let Some(existing) = &snapshot.existing {
             let exists = |uid: &str| existing.binary_search_by(|known| known.as_str().cmp(uid)).is_ok();
-            for table in [&mut records, &mut windows, &mut specs] {
+            for table in [&mut records, &mut windows, &mut tails, &mut specs] {
                 table.retain(|uid, _| exists(uid))?;
             }
         }

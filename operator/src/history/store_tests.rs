@@ -36,7 +36,16 @@ fn snapshot(uids: &[&str]) -> Snapshot {
             .map(|uid| ((*uid).to_owned(), json.clone(), history(10).encode()))
             .collect(),
         specs: uids.iter().map(|uid| ((*uid).to_owned(), b"{}".to_vec())).collect(),
-        existing: None,
+        ..Snapshot::default()
+    }
+}
+
+/// What is new in `uid`'s windows since [`snapshot`].
+fn tail(uid: &str) -> Snapshot {
+    let record = serde_json::to_vec(&Record::default()).unwrap();
+    Snapshot {
+        tails: vec![(uid.to_owned(), record, history(30).tail(NOW))],
+        ..Snapshot::default()
     }
 }
 
@@ -57,6 +66,38 @@ async fn what_was_saved_is_there_after_a_restart() {
     assert_eq!(record.lost, Some(NOW));
     assert_eq!(windows.window(Duration::from_mins(1), NOW), Counts::new(90, 10));
     assert_eq!(second.saved.specs["a"], b"{}");
+}
+
+#[tokio::test]
+async fn what_is_new_in_windows_is_read_with_them_and_ends_when_they_are_written_whole() {
+    let directory = TempDir::new().unwrap();
+    let first = opened(&directory).await.store.unwrap();
+    first.save(snapshot(&["a", "b"])).await.unwrap();
+    first.save(tail("a")).await.unwrap();
+    first.save(tail("b")).await.unwrap();
+    first.save(snapshot(&["b"])).await.unwrap();
+    let mut copy = first.copy();
+    let mut copied = Raw::default();
+    while let Some(page) = copy.pages.recv().await {
+        page.unwrap().into_iter().for_each(|entry| copied.take(entry));
+    }
+    drop((first, copy));
+    for saved in [opened(&directory).await.saved, copied.read()] {
+        assert_eq!(saved.slos["a"], (Record::default(), history(30)));
+        assert_eq!(saved.slos["b"].1, history(10));
+    }
+}
+
+#[tokio::test]
+async fn windows_without_what_is_new_in_them_are_not_taken_for_whole() {
+    let directory = TempDir::new().unwrap();
+    let first = opened(&directory).await.store.unwrap();
+    first.save(snapshot(&["a"])).await.unwrap();
+    let mut broken = tail("a");
+    broken.tails[0].2.truncate(20);
+    first.save(broken).await.unwrap();
+    drop(first);
+    assert!(opened(&directory).await.saved.unreadable.contains("a"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Which status is written when: no requests, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -85,6 +85,9 @@ pub(super) struct Outbox {
     tokens: f64,
     filled: Instant,
     objects: BTreeMap<Key, Object>,
+    /// When each object is due that may be written: no look at the others is needed to find the next one.
+    queue: BTreeSet<(Instant, Key)>,
+    waiting: usize,
     backoff: Backoff<Key>,
 }
 
@@ -107,12 +110,14 @@ struct Waiting {
 
 impl Outbox {
     pub(super) fn new(budget: Budget, now: Instant) -> Self {
-        let (tokens, objects) = (budget.per_second, BTreeMap::new());
+        let tokens = budget.per_second;
         Self {
             budget,
             tokens,
             filled: now,
-            objects,
+            objects: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            waiting: 0,
             backoff: Backoff::default(),
         }
     }
@@ -120,26 +125,46 @@ impl Outbox {
     /// Takes in a status: the newest of an object replaces one that waits; an equal one is not written.
     pub(super) fn offer(&mut self, document: Document, urgency: Urgency, now: Instant) {
         let every = self.jittered(&document.key);
-        let (status, found) = (text(&document.status), document.found);
-        let object = self.objects.entry(document.key).or_insert_with(|| Object {
-            written: found.map(|found| fingerprint(&text(&found))),
-            ..Object::default()
-        });
-        if object.written == Some(fingerprint(&status)) && !object.in_flight {
-            object.waiting = None;
-            return;
+        let Document { key, status, found } = document;
+        let status = text(&status);
+        if !self.objects.contains_key(&key) {
+            let object = Object {
+                written: found.map(|found| fingerprint(&text(&found))),
+                ..Object::default()
+            };
+            self.objects.insert(key.clone(), object);
         }
-        let due = match (urgency, object.written_at) {
-            (Urgency::Numbers, Some(last)) => now.max(last + every),
-            _ => now,
-        };
-        let due = match &object.waiting {
-            // A refused status keeps its pause, an earlier one its place.
-            Some(Waiting { status: same, due }) if *same == status => *due,
-            Some(Waiting { due: Some(earlier), .. }) => Some(due.min(*earlier)),
-            _ => Some(due),
-        };
-        object.waiting = Some(Waiting { status, due });
+        self.change(&key, |object| {
+            if object.written == Some(fingerprint(&status)) && !object.in_flight {
+                object.waiting = None;
+                return;
+            }
+            let due = match (urgency, object.written_at) {
+                (Urgency::Numbers, Some(last)) => now.max(last + every),
+                _ => now,
+            };
+            let due = match &object.waiting {
+                // A refused status keeps its pause, an earlier one its place.
+                Some(Waiting { status: same, due }) if *same == status => *due,
+                Some(Waiting { due: Some(earlier), .. }) => Some(due.min(*earlier)),
+                _ => Some(due),
+            };
+            object.waiting = Some(Waiting { status, due });
+        });
+    }
+
+    /// Every change of an object, so that the queue follows it.
+    fn change<T>(&mut self, key: &Key, change: impl FnOnce(&mut Object) -> T) -> Option<T> {
+        let object = self.objects.get_mut(key)?;
+        let (due, waited) = (object.due(), object.waiting.is_some());
+        let changed = change(object);
+        let (now_due, waits) = (object.due(), object.waiting.is_some());
+        self.waiting = self.waiting + usize::from(waits) - usize::from(waited);
+        if due != now_due {
+            due.map(|due| self.queue.remove(&(due, key.clone())));
+            now_due.map(|due| self.queue.insert((due, key.clone())));
+        }
+        Some(changed)
     }
 
     /// The status that is due longest, if the budget allows.
@@ -148,16 +173,14 @@ impl Outbox {
         if self.tokens < 1.0 {
             return None;
         }
-        let due = self
-            .objects
-            .iter()
-            .filter_map(|(key, object)| Some((object.due()?, key)));
-        let (_, key) = due.filter(|(due, _)| *due <= now).min()?;
+        let (_, key) = self.queue.first().filter(|(due, _)| *due <= now)?;
         let key = key.clone();
-        let object = self.objects.get_mut(&key)?;
+        let waiting = self.change(&key, |object| {
+            object.in_flight = true;
+            object.waiting.take()
+        })??;
         // What was a value before is one again.
-        let status = serde_json::from_str(&object.waiting.take()?.status).ok()?;
-        object.in_flight = true;
+        let status = serde_json::from_str(&waiting.status).ok()?;
         self.tokens -= 1.0;
         Some(Document {
             key,
@@ -168,39 +191,44 @@ impl Outbox {
 
     /// When to look again; `None`: not before something happens.
     pub(super) fn wake(&self, now: Instant) -> Option<Instant> {
-        let due = self.objects.values().filter_map(Object::due).min()?;
+        let (due, _) = self.queue.first()?;
         let refilled = now + Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.budget.per_second);
-        Some(due.max(refilled))
+        Some(refilled.max(*due))
     }
 
     /// What became of a status that was taken.
     pub(super) fn finish(&mut self, document: Document, outcome: Outcome, now: Instant) {
         let Document { key, status, .. } = document;
-        let status = text(&status);
-        let Some(object) = self.objects.get_mut(&key) else {
+        if !self.objects.contains_key(&key) {
             return;
-        };
-        object.in_flight = false;
-        object.written_at = Some(now);
-        match outcome {
-            Outcome::Written => {
-                object.written = Some(fingerprint(&status));
-                if object.waiting.as_ref().is_some_and(|waiting| waiting.status == status) {
-                    object.waiting = None;
-                }
-                self.backoff.succeeded(&key);
-            }
-            Outcome::Failed(category) => {
-                let next = self.backoff.failed(key, category);
-                object.put_back(status, next, now);
-            }
         }
+        let failed = match outcome {
+            Outcome::Written => {
+                self.backoff.succeeded(&key);
+                None
+            }
+            Outcome::Failed(category) => Some(self.backoff.failed(key.clone(), category)),
+        };
+        let status = text(&status);
+        self.change(&key, |object| {
+            object.in_flight = false;
+            object.written_at = Some(now);
+            if let Some(next) = failed {
+                object.put_back(status, next, now);
+                return;
+            }
+            object.written = Some(fingerprint(&status));
+            if object.waiting.as_ref().is_some_and(|waiting| waiting.status == status) {
+                object.waiting = None;
+            }
+        });
     }
 
     /// Drops what belongs to no object any more.
     pub(super) fn retain(&mut self, exists: impl Fn(&Key) -> bool) {
         let gone: Vec<Key> = self.objects.keys().filter(|key| !exists(key)).cloned().collect();
         for key in gone {
+            self.change(&key, |object| object.waiting = None);
             self.objects.remove(&key);
             self.backoff.succeeded(&key);
         }
@@ -208,12 +236,14 @@ impl Outbox {
 
     /// Statuses that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.objects.values().filter(|object| object.waiting.is_some()).count()
+        self.waiting
     }
 
     /// Forgets everything: somebody else writes now.
     pub(super) fn clear(&mut self) {
         self.objects.clear();
+        self.queue.clear();
+        self.waiting = 0;
         self.backoff = Backoff::default();
     }
 

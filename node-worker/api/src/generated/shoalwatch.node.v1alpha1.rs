@@ -19,14 +19,14 @@ pub mod worker_message {
         SliReport(super::SliReport),
     }
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OperatorMessage {
     #[prost(oneof = "operator_message::Message", tags = "1, 2, 3")]
     pub message: ::core::option::Option<operator_message::Message>,
 }
 /// Nested message and enum types in `OperatorMessage`.
 pub mod operator_message {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Message {
         /// first, and again when the role or the term changes
         #[prost(message, tag = "1")]
@@ -133,15 +133,16 @@ pub mod welcome {
         }
     }
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Push {
     #[prost(message, optional, tag = "1")]
     pub version: ::core::option::Option<Version>,
     /// Echoed by Ack or Nack. A newer push supersedes an older one that is still unanswered.
     #[prost(string, tag = "2")]
     pub nonce: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "3")]
-    pub config: ::core::option::Option<NodeConfig>,
+    /// A NodeConfig, encoded: what its version is the hash of. Bytes, so that it is encoded once and not for each push.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub config: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// Counts are cumulative since the worker's start, so a report can be sent twice, late or never without a wrong sum.
 /// Sent at every interval where rows changed, and every 10 s where none did: what a report brings happened since the one

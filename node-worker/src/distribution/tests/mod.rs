@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use prost::Message;
 use shoalwatch_node_api::wire::{
     HostService, NodeConfig, OperatorMessage, Push, SamplingPolicy, Sli, SliAck, SliReport, StatusMatcher, Version,
     Welcome, operator_message::Message as FromOperator, status_matcher::Match, welcome::Role,
@@ -171,7 +172,7 @@ impl Stream {
         let push = Push {
             version: Some(version),
             nonce: nonce.to_owned(),
-            config: Some(config),
+            config: Some(config.encode_to_vec().into()),
         };
         self.send(FromOperator::Push(push)).await;
     }

@@ -75,14 +75,35 @@ impl Level {
         if index < oldest {
             return;
         }
-        while self.buckets.front().is_some_and(|bucket| bucket.index < oldest) {
-            self.buckets.pop_front();
-        }
+        self.expire(oldest);
         let place = self.place(index);
         match self.buckets.get_mut(place) {
             Some(bucket) if bucket.index == index => bucket.add(counts),
             _ => self.buckets.insert(place, Bucket::empty(index).with(counts)),
         }
+    }
+
+    fn expire(&mut self, oldest: u32) {
+        while self.buckets.front().is_some_and(|bucket| bucket.index < oldest) {
+            self.buckets.pop_front();
+        }
+    }
+
+    /// Its buckets from that of `at` on.
+    pub(super) fn since(&self, at: Millis) -> Self {
+        let place = self.place(self.index(at));
+        Self {
+            buckets: self.buckets.range(place..).copied().collect(),
+            ..Self::new(self.width, self.capacity)
+        }
+    }
+
+    /// Puts `newer` in the place of the buckets from that of `since` on.
+    pub(super) fn follow(&mut self, newer: Self, since: Millis) {
+        self.buckets.truncate(self.place(self.index(since)));
+        self.buckets.extend(newer.buckets);
+        let newest = self.buckets.back().map_or(0, |bucket| bucket.index);
+        self.expire(newest.saturating_sub(self.capacity - 1));
     }
 
     /// After the clock was set back, buckets of the false future would make everything new look too old to keep. A small step

@@ -23,6 +23,7 @@ mod days;
 mod group;
 mod level;
 mod revision;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -124,9 +124,9 @@ impl NodePlan {
 /// Policies that surely never apply, because a stronger one selects every pod they select. What else is overridden, pod by
 /// pod, the nodes report.
 #[must_use]
-pub fn overridden(root_namespace: &str, policies: &[Policy]) -> Vec<Overridden> {
+pub fn overridden<'a>(root_namespace: &str, policies: impl IntoIterator<Item = &'a Policy>) -> Vec<Overridden> {
     let mut sorted: Vec<_> = policies
-        .iter()
+        .into_iter()
         .map(|policy| (policy.namespace == root_namespace, policy))
         .collect();
     sorted.sort_by(|one, other| precedence(one.0, one.1).cmp(&precedence(other.0, other.1)));

@@ -42,8 +42,8 @@ const JUDGE_EVERY: Duration = Duration::from_millis(500);
 /// For so long the SLOs of a target that changed are looked at each time: its pods get ready one by one.
 const MOVES: Duration = Duration::from_secs(10);
 /// SLOs judged at one go that have neither a release in probation nor anything else that hurries. Of 4,000 each has its turn
-/// every 4 s.
-const CALM_AT_ONCE: usize = 500;
+/// every 10 s, as often as workers report of them.
+const CALM_AT_ONCE: usize = 200;
 /// How often what changed is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// How often silent workers are looked for.
@@ -255,7 +255,7 @@ impl Desk {
         }
         self.kinds_changed = false;
         let now = self.now();
-        let (objects, refused) = (self.objects(), self.refused());
+        let refused = self.refused();
         let good = self.policies.observe(&self.world, &self.keeper.saved.specs);
         self.keeper.keep(good);
         let lost = self.keeper.lost;
@@ -263,22 +263,24 @@ impl Desk {
         self.keeper.keep(good);
         self.count_refused(&refused);
         self.polls.follow(self.slos.jobs());
-        let existing = self.objects();
-        let targets = self.slos.targets();
-        self.not_before.retain(|target, _| targets.contains(target));
-        if existing != objects {
+        if !self.not_before.is_empty() {
+            let targets = self.slos.targets();
+            self.not_before.retain(|target, _| targets.contains(target));
+        }
+        if self.policies.take_moved() | self.slos.take_moved() {
+            let existing = self.objects();
             let uids = existing.iter().map(|key| key.uid.clone()).collect();
             self.keeper.forget_all_but(uids);
             self.statuses.retain(&existing);
         }
+        let examined = self.slos.take_examined();
         if !self.leads() {
             return;
         }
-        self.overridden = policy::overridden(&self.hands.home, &self.policies.in_force());
+        self.overridden = policy::overridden(&self.hands.home, self.policies.in_force());
         (self.specs_changed, self.answers_changed) = (true, true);
         self.publish();
-        let names = self.slos.names();
-        self.show(&names);
+        self.show(&examined);
     }
 
     /// A pod is on a node that may need to hear of it before the pod serves its first request.
@@ -341,6 +343,10 @@ impl Desk {
         self.published_under = None;
         self.kinds_changed = true;
         self.follow_kinds();
+        if leadership.leading && self.world.kinds_synced() {
+            let names = self.slos.names();
+            self.show(&names);
+        }
     }
 
     /// Everything that time moves.

@@ -11,7 +11,7 @@ use super::Desk;
 use crate::controllers::sampling_policy::Answers as NodeAnswers;
 use crate::controllers::slo::Surroundings;
 use crate::controllers::world::Name;
-use crate::status::{Document, Key, Kind, Urgency};
+use crate::status::{Document, Key, Kind, Statuses, Urgency};
 
 impl Desk {
     pub(super) fn show(&mut self, names: &[Name]) {
@@ -26,7 +26,7 @@ impl Desk {
         };
         for planned in self.slos.plan(names, &around, now) {
             let key = key(Kind::Slo, &planned.name, &planned.uid);
-            self.offer(key, &planned.status, planned.found, planned.urgency);
+            offer(&self.statuses, key, &planned.status, planned.found, planned.urgency);
         }
     }
 
@@ -49,17 +49,7 @@ impl Desk {
         let now = Time(Timestamp::from_millisecond(self.now().0).unwrap_or_default());
         for planned in self.policies.plan(&answers, &now) {
             let key = key(Kind::SamplingPolicy, &planned.name, &planned.uid);
-            self.offer(key, &planned.status, planned.found, planned.urgency);
-        }
-    }
-
-    pub(super) fn offer(&self, key: Key, status: &impl Serialize, found: Option<serde_json::Value>, urgency: Urgency) {
-        match serde_json::to_value(status) {
-            Ok(status) => {
-                let document = Document { key, status, found };
-                self.statuses.offer(document, urgency);
-            }
-            Err(error) => error!(%error, "status not written as JSON"),
+            offer(&self.statuses, key, &planned.status, planned.found, planned.urgency);
         }
     }
 
@@ -71,7 +61,7 @@ impl Desk {
         let leadership = *self.leadership.borrow();
         self.specs_changed |= self.slos.take_slis_changed();
         let specs = std::mem::take(&mut self.specs_changed);
-        let in_force = specs.then(|| (self.policies.in_force(), self.slos.slis()));
+        let in_force = specs.then(|| (self.policies.in_force().cloned().collect(), self.slos.slis()));
         let changed = self.planner.follow(in_force);
         self.note_unpublished();
         if changed || specs {
@@ -98,6 +88,13 @@ impl Desk {
         }
         self.unpublished = unpublished;
         self.answers_changed = true;
+    }
+}
+
+fn offer(statuses: &Statuses, key: Key, status: &impl Serialize, found: Option<serde_json::Value>, urgency: Urgency) {
+    match serde_json::to_value(status) {
+        Ok(status) => statuses.offer(Document { key, status, found }, urgency),
+        Err(error) => error!(%error, "status not written as JSON"),
     }
 }
 

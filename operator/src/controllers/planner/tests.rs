@@ -124,7 +124,7 @@ fn who_needs_a_policy_is_counted_where_a_worker_is() {
     residents.settle_of(WORKERS, "w", "b", HOME, "");
     planner.follow(Some(everybody("0.5")));
     let needs = planner.needs();
-    assert!(needs.has("a", "shop") && !needs.has("a", "bank") && !needs.has("c", "shop"));
+    assert!(needs.of("a")("shop") && !needs.of("a")("bank") && !needs.of("c")("shop"));
     assert_eq!(
         needs.count(|_| false).get("bank"),
         Some(&1),

@@ -1,17 +1,51 @@
-//! The plan of the nodes as the wire's configuration.
+//! The plans of the nodes as the wire's configurations.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use prost::Message;
+use shoalwatch_core::SliId;
 use shoalwatch_core::policy::{self, HttpStatus, NodePlan, PlannedPolicy, SliSpec};
-use shoalwatch_node_api::config;
+use shoalwatch_node_api::{config, wire};
 
-/// The configuration of a node.
-pub(crate) fn node_config(plan: &NodePlan) -> config::NodeConfig {
-    config::NodeConfig {
-        policies: plan.policies.iter().map(|planned| sampling_policy(planned)).collect(),
-        slis: plan.slis.iter().map(|spec| sli(spec)).collect(),
-        host_services: Vec::new(),
+/// Encodes configurations of one catalogue: each entry once, however many nodes it concerns. In protobuf's encoding the entries
+/// of lists follow one another, so what was encoded apart is put together as it is.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    /// By hash.
+    policies: HashMap<String, Vec<u8>>,
+    slis: HashMap<SliId, Vec<u8>>,
+}
+
+impl Encoder {
+    /// The configuration of a node.
+    pub(crate) fn node_config(&mut self, plan: &NodePlan) -> Vec<u8> {
+        let mut whole = Vec::new();
+        for planned in &plan.policies {
+            whole.extend_from_slice(entry(&mut self.policies, &planned.hash, || config::NodeConfig {
+                policies: vec![sampling_policy(planned)],
+                ..config::NodeConfig::default()
+            }));
+        }
+        for spec in &plan.slis {
+            whole.extend_from_slice(entry(&mut self.slis, &spec.id, || config::NodeConfig {
+                slis: vec![sli(spec)],
+                ..config::NodeConfig::default()
+            }));
+        }
+        whole
     }
+}
+
+fn entry<'a, K: Clone + Eq + std::hash::Hash>(
+    known: &'a mut HashMap<K, Vec<u8>>,
+    key: &K,
+    alone: impl FnOnce() -> config::NodeConfig,
+) -> &'a [u8] {
+    if !known.contains_key(key) {
+        known.insert(key.clone(), wire::NodeConfig::from(alone()).encode_to_vec());
+    }
+    known.get(key).map_or(&[], Vec::as_slice)
 }
 
 fn sampling_policy(planned: &PlannedPolicy) -> config::SamplingPolicy {

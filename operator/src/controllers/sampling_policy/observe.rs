@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shoalwatch_core::policy::Policy;
-use shoalwatch_crds::{SamplingPolicy, SamplingPolicySpec, SamplingPolicyStatus};
+use shoalwatch_crds::{SamplingPolicySpec, SamplingPolicyStatus};
 use tracing::{info, warn};
 
 use super::validate::validate;
@@ -22,7 +22,7 @@ pub(super) struct Known {
     pub(super) invalid: Option<Invalid>,
     /// What is in force, and of which generation.
     pub(super) good: Option<(i64, Policy)>,
-    /// The status that was found with the object.
+    /// The status that was found with the object, until it was told with the first one that was made here.
     pub(super) found: Option<Value>,
     /// The status as it should be.
     pub(super) status: SamplingPolicyStatus,
@@ -39,49 +39,53 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Policies {
     pub(super) known: BTreeMap<Name, Known>,
+    /// One came or went.
+    moved: bool,
 }
 
 impl Policies {
     /// Follows the world. `saved`: last good specs by uid. Returns good specs to save, by uid.
     pub(crate) fn observe(&mut self, world: &World, saved: &BTreeMap<String, Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+        let all = self.known.len();
         self.known.retain(|name, known| {
             let still = world.policies.get(name);
             still.is_some_and(|guarded| guarded.uid == known.uid)
         });
+        self.moved |= self.known.len() < all;
         let mut fresh = Vec::new();
         for (name, guarded) in world.policies.iter() {
+            let before = self.known.get(name);
+            if before.is_some_and(|known| known.generation == guarded.generation) {
+                continue;
+            }
             let before = self.known.remove(name);
-            let known = match before {
-                Some(known) if known.generation == guarded.generation => known,
-                before => {
-                    let known = Known::examined(name, guarded, before, saved);
-                    fresh.extend(known.to_keep(guarded));
-                    known
-                }
-            };
+            self.moved |= before.is_none();
+            let known = Known::examined(name, guarded, before, saved);
+            fresh.extend(known.to_keep(guarded));
             self.known.insert(name.clone(), known);
         }
         fresh
     }
 
+    /// Whether one came or went since this was asked last.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
     /// This replica leads from now on: what statuses say was written by another one.
     pub(crate) fn take_over(&mut self, world: &World) {
         for (name, known) in &mut self.known {
-            let object = world
-                .policies
-                .get(name)
-                .and_then(|guarded| guarded.object.as_ref().ok());
-            if let Some(status) = object.map(|object| object.status.clone()) {
-                known.found = status.as_ref().and_then(|status| serde_json::to_value(status).ok());
-                known.status = status.unwrap_or_default();
+            if let Some(guarded) = world.policies.get(name).filter(|guarded| guarded.spec.is_ok()) {
+                known.found = guarded.status();
+                known.status = guarded.status().unwrap_or_default();
             }
         }
     }
 
     /// Every spec in force.
-    pub(crate) fn in_force(&self) -> Vec<Policy> {
+    pub(crate) fn in_force(&self) -> impl Iterator<Item = &Policy> {
         let good = self.known.values().filter_map(|known| known.good.as_ref());
-        good.map(|(_, policy)| policy.clone()).collect()
+        good.map(|(_, policy)| policy)
     }
 
     /// Objects whose newest spec makes no sense, by category.
@@ -105,12 +109,11 @@ impl Policies {
 impl Known {
     fn examined(
         name: &Name,
-        guarded: &Guarded<SamplingPolicy>,
+        guarded: &Guarded<SamplingPolicySpec>,
         before: Option<Self>,
         saved: &BTreeMap<String, Vec<u8>>,
     ) -> Self {
-        let spec = guarded.object.as_ref().map(|object| &object.spec);
-        let spec = spec.map_err(|problem| Invalid::Unreadable {
+        let spec = guarded.spec.as_ref().map_err(|problem| Invalid::Unreadable {
             problem: problem.clone(),
         });
         let checked = spec.and_then(|spec| validate(name, guarded.created, spec));
@@ -125,13 +128,9 @@ impl Known {
                 (last.or_else(|| kept(name, guarded, saved)), Some(invalid))
             }
         };
-        let found = guarded.object.as_ref().ok().and_then(|object| object.status.clone());
         let (found, status) = match before {
             Some(known) => (known.found, known.status),
-            None => (
-                found.as_ref().and_then(|status| serde_json::to_value(status).ok()),
-                found.unwrap_or_default(),
-            ),
+            None => (guarded.status(), guarded.status().unwrap_or_default()),
         };
         Self {
             uid: guarded.uid.clone(),
@@ -143,14 +142,9 @@ impl Known {
         }
     }
 
-    fn to_keep(&self, guarded: &Guarded<SamplingPolicy>) -> Option<(String, Vec<u8>)> {
-        let spec = guarded
-            .object
-            .as_ref()
-            .ok()
-            .filter(|_| self.invalid.is_none())?
-            .spec
-            .clone();
+    fn to_keep(&self, guarded: &Guarded<SamplingPolicySpec>) -> Option<(String, Vec<u8>)> {
+        let spec = guarded.spec.as_ref().ok().filter(|_| self.invalid.is_none())?;
+        let spec = SamplingPolicySpec::clone(spec);
         let generation = guarded.generation;
         let json = serde_json::to_vec(&Kept { generation, spec }).ok()?;
         Some((self.uid.clone(), json))
@@ -158,7 +152,11 @@ impl Known {
 }
 
 /// The last good spec from before the operator's start.
-fn kept(name: &Name, guarded: &Guarded<SamplingPolicy>, saved: &BTreeMap<String, Vec<u8>>) -> Option<(i64, Policy)> {
+fn kept(
+    name: &Name,
+    guarded: &Guarded<SamplingPolicySpec>,
+    saved: &BTreeMap<String, Vec<u8>>,
+) -> Option<(i64, Policy)> {
     let kept: Kept = serde_json::from_slice(saved.get(&guarded.uid)?).ok()?;
     let policy = validate(name, guarded.created, &kept.spec).ok()?;
     Some((kept.generation, policy))

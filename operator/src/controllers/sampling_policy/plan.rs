@@ -75,7 +75,7 @@ impl Policies {
                 name: name.clone(),
                 uid: known.uid.clone(),
                 status: known.status.clone(),
-                found: known.found.clone(),
+                found: known.found.take(),
                 urgency,
             });
         }
@@ -108,10 +108,10 @@ fn status(
 ) -> SamplingPolicyStatus {
     let good = known.good.as_ref().map(|(_, policy)| policy);
     let everywhere = good.is_some_and(|policy| policy.namespace == answers.home);
-    let nodes = good.map_or_else(|| nobody(tally), |policy| tally.nodes(policy, everywhere));
+    let newest = good.and_then(|policy| answers.published.newest(&policy.id()));
+    let nodes = good.map_or_else(|| nobody(tally), |policy| tally.nodes(policy, newest, everywhere));
     let programmed = programmed(known, &nodes, answers, tally);
     let mut status = known.status.clone();
-    let newest = good.and_then(|policy| answers.published.newest(&policy.id()));
     if let (ConditionStatus::True, Some(target), Some(newest)) = (programmed.status, &answers.fleet.target, newest) {
         status.version = Some(short(target.term, &newest.hash));
     }

@@ -1,6 +1,6 @@
 //! Which generation of which policy is in which version.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use shoalwatch_core::policy::PlannedPolicy;
@@ -21,6 +21,8 @@ pub(crate) struct Published {
     order: VecDeque<String>,
     /// Every policy in force, by id.
     policies: HashMap<String, Arc<PlannedPolicy>>,
+    /// Their hashes.
+    hashes: HashSet<String>,
 }
 
 impl Published {
@@ -47,6 +49,7 @@ impl Published {
             .into_iter()
             .map(|planned| (planned.policy.id(), Arc::clone(planned)));
         self.policies = policies.collect();
+        self.hashes = self.policies.values().map(|planned| planned.hash.clone()).collect();
     }
 
     /// The policies of a version that is remembered.
@@ -60,9 +63,8 @@ impl Published {
         self.policies.get(id).map(Arc::as_ref)
     }
 
-    /// Whether a node that has this one samples as the newest says.
+    /// Whether a node that has this one samples as the newest says: a hash is of the name too.
     pub(super) fn is_newest(&self, planned: &PlannedPolicy) -> bool {
-        let id = planned.policy.id();
-        self.newest(&id).is_some_and(|newest| newest.hash == planned.hash)
+        self.hashes.contains(&planned.hash)
     }
 }

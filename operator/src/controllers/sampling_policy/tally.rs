@@ -13,8 +13,8 @@ const NODE_MESSAGE: usize = 1_024;
 
 /// The counts.
 pub(super) struct Tally<'a> {
-    /// By policy; a policy that no node has answered to is not in it.
-    answered: HashMap<String, Nodes>,
+    /// By the hash of a policy as it is in force; one that no node has answered to is not in it.
+    answered: HashMap<&'a str, Nodes>,
     /// Nodes that should run a worker.
     pub(super) workers: u32,
     /// Of those, nodes that need the policies of a namespace; absent where nobody knows.
@@ -38,10 +38,10 @@ impl<'a> Tally<'a> {
         tally
     }
 
-    fn add(&mut self, node: &str, worker: &Worker, answers: &Answers<'_>) {
-        let published = answers.published;
+    fn add(&mut self, node: &str, worker: &Worker, answers: &Answers<'a>) {
+        let (published, needs) = (answers.published, answers.needs.of(node));
         let counts = |planned: &&PlannedPolicy| {
-            let needed = planned.everywhere || answers.needs.has(node, &planned.policy.namespace);
+            let needed = planned.everywhere || needs(&planned.policy.namespace);
             needed && published.is_newest(planned)
         };
         let runs = worker
@@ -60,15 +60,16 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn of(&mut self, planned: &PlannedPolicy) -> &mut Nodes {
-        self.answered.entry(planned.policy.id()).or_default()
+    fn of(&mut self, planned: &'a PlannedPolicy) -> &mut Nodes {
+        self.answered.entry(&planned.hash).or_default()
     }
 
     /// What the nodes say to one policy.
-    pub(super) fn nodes(&self, policy: &Policy, everywhere: bool) -> Nodes {
+    pub(super) fn nodes(&self, policy: &Policy, newest: Option<&PlannedPolicy>, everywhere: bool) -> Nodes {
         let needed = self.needed.as_ref().filter(|_| !everywhere);
         let needing = |needed: &HashMap<&str, u32>| needed.get(policy.namespace.as_str()).copied().unwrap_or(0);
-        let mut nodes = self.answered.get(&policy.id()).cloned().unwrap_or_default();
+        let answered = newest.and_then(|newest| self.answered.get(newest.hash.as_str()));
+        let mut nodes = answered.cloned().unwrap_or_default();
         nodes.desired = needed.map_or(self.workers, needing);
         nodes.stale = nodes
             .desired

@@ -1,15 +1,16 @@
 use std::collections::BTreeMap;
 
 use kube::runtime::watcher::Event;
+use prost::Message;
 use serde_json::{Value, json};
 use shoalwatch_core::Millis;
 use shoalwatch_core::policy::{self, Catalog, Scope};
 use shoalwatch_crds::sampling_policy::Nodes;
 use shoalwatch_crds::{SamplingPolicyStatus, conditions};
 use shoalwatch_node_api::config::{NodeConfig, Version};
-use shoalwatch_node_api::content_hash;
+use shoalwatch_node_api::{content_hash, wire};
 
-use super::compile::node_config;
+use super::compile::Encoder;
 use super::*;
 use crate::controllers::planner::{Needs, Planner};
 use crate::controllers::world::{Change, Name, World};
@@ -68,9 +69,14 @@ impl Office {
         self.policies.observe(&self.world, &self.saved)
     }
 
+    fn in_force(&self) -> Vec<policy::Policy> {
+        self.policies.in_force().cloned().collect()
+    }
+
     fn config(&self) -> NodeConfig {
-        let plan = policy::compile("shoalwatch", &self.policies.in_force(), &[], &Scope::All, 41).unwrap();
-        node_config(&plan)
+        let plan = policy::compile("shoalwatch", &self.in_force(), &[], &Scope::All, 41).unwrap();
+        let encoded = Encoder::default().node_config(&plan);
+        wire::NodeConfig::decode(&*encoded).unwrap().try_into().unwrap()
     }
 
     fn publish(&mut self) -> Version {
@@ -78,7 +84,7 @@ impl Office {
             term: 41,
             hash: content_hash(&self.config().into()),
         };
-        let catalog = Catalog::new("shoalwatch", self.policies.in_force(), Vec::new());
+        let catalog = Catalog::new("shoalwatch", self.in_force(), Vec::new());
         let content = catalog.plan(&Scope::All, 41).unwrap().policies.into();
         self.published
             .remember([(version.hash.as_str(), &content)], catalog.policies());
@@ -103,7 +109,7 @@ impl Office {
     }
 
     fn plan(&mut self) -> Vec<plan::Planned> {
-        let overridden = policy::overridden("shoalwatch", &self.policies.in_force());
+        let overridden = policy::overridden("shoalwatch", self.policies.in_force());
         let answers = Answers {
             fleet: &self.fleet,
             published: &self.published,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use shoalwatch_core::reports::{Report, Row};
+use shoalwatch_core::reports::{Placement, Report, Row};
 use shoalwatch_core::{Counts, Millis, Revision, SliId, StartId, WorkerId};
 use shoalwatch_node_api::wire::{SliReport, SliRow};
 
@@ -56,6 +56,8 @@ impl Slos {
             };
             if let Some(known) = self.known.get_mut(name) {
                 known.history.record(&difference, now);
+                let (Placement::At(at) | Placement::Before(at)) = difference.placement;
+                known.saved_to = known.saved_to.map(|before| before.min(at));
                 known.counts += difference.counts;
                 known.dirty = true;
                 touched.insert(name.clone());

@@ -14,7 +14,7 @@ use shoalwatch_core::slo::Evaluation;
 use shoalwatch_core::spec::Mode;
 use shoalwatch_core::{Counts, Millis, SliId, WorkerId};
 use shoalwatch_crds::slo::FiringAlert;
-use shoalwatch_crds::{Slo, SloSpec, SloStatus};
+use shoalwatch_crds::{SloSpec, SloStatus};
 use tracing::{info, warn};
 
 use super::follow_up::Remedy;
@@ -64,9 +64,11 @@ pub(super) struct Known {
     pub(super) busy: Option<Millis>,
     /// Something changed that is not saved.
     pub(super) dirty: bool,
+    /// From when on the windows are others than those that were saved whole; `None`: they never were.
+    pub(super) saved_to: Option<Millis>,
     /// Requests since the operator's start.
     pub(super) counts: Counts,
-    /// The status that was found with the object.
+    /// The status that was found with the object, until it was told with the first one that was made here.
     pub(super) found: Option<Value>,
     /// The status as it should be.
     pub(super) status: SloStatus,
@@ -98,6 +100,10 @@ pub(crate) struct Slos {
     pub(super) judged_last: Option<Name>,
     /// Nodes have to report more or less often than before.
     pub(super) slis_changed: bool,
+    /// One came or went.
+    pub(super) moved: bool,
+    /// Whose specs were looked at and not shown yet.
+    pub(super) examined: BTreeSet<Name>,
     /// Of the leader that decides here.
     pub(super) term: u64,
 }
@@ -112,23 +118,38 @@ impl Slos {
         lost: bool,
         now: Millis,
     ) -> Vec<(String, Vec<u8>)> {
-        self.forget_gone(world);
+        let gone = self.forget_gone(world);
         let mut fresh = Vec::new();
+        let examined = self.examined.len();
         for (name, guarded) in world.slos.iter() {
-            let known = match self.known.remove(name) {
-                Some(known) if known.generation == guarded.generation => known,
-                before => {
-                    let met = before.unwrap_or_else(|| Known::met(name, guarded, saved, lost, now));
-                    let known = met.examined(name, guarded, &saved.specs);
-                    fresh.extend(known.to_keep(guarded));
-                    known
-                }
-            };
+            let before = self.known.get(name);
+            if before.is_some_and(|known| known.generation == guarded.generation) {
+                continue;
+            }
+            let before = self.known.remove(name);
+            self.moved |= before.is_none();
+            let met = before.unwrap_or_else(|| Known::met(name, guarded, saved, lost, now));
+            let known = met.examined(name, guarded, &saved.specs);
+            fresh.extend(known.to_keep(guarded));
             self.by_sli.insert(known.sli.clone(), name.clone());
             self.known.insert(name.clone(), known);
+            self.examined.insert(name.clone());
         }
-        self.index_targets();
+        if gone || self.examined.len() > examined {
+            self.index_targets();
+        }
+        self.moved |= gone;
         fresh
+    }
+
+    /// Whether one came or went since this was asked last.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Those whose specs were looked at since this was asked last.
+    pub(crate) fn take_examined(&mut self) -> Vec<Name> {
+        std::mem::take(&mut self.examined).into_iter().collect()
     }
 
     fn index_targets(&mut self) {
@@ -151,7 +172,7 @@ impl Slos {
         std::mem::take(&mut self.slis_changed)
     }
 
-    fn forget_gone(&mut self, world: &World) {
+    fn forget_gone(&mut self, world: &World) -> bool {
         let gone = |name: &Name, known: &Known| world.slos.get(name).is_none_or(|guarded| guarded.uid != known.uid);
         let gone: Vec<Name> = self
             .known
@@ -159,8 +180,8 @@ impl Slos {
             .filter(|(name, known)| gone(name, known))
             .map(|(name, _)| name.clone())
             .collect();
-        for name in gone {
-            let Some(known) = self.known.remove(&name) else {
+        for name in &gone {
+            let Some(known) = self.known.remove(name) else {
                 continue;
             };
             self.by_sli.remove(&known.sli);
@@ -168,6 +189,7 @@ impl Slos {
             self.reports_dirty = true;
             info!(slo = %name, "slo is gone");
         }
+        !gone.is_empty()
     }
 
     /// What nodes have to measure.
@@ -270,8 +292,8 @@ impl Slos {
 
 impl Known {
     /// An SLO seen for the first time by this process.
-    fn met(name: &Name, guarded: &Guarded<Slo>, saved: &mut Saved, lost: bool, now: Millis) -> Self {
-        let status = guarded.object.as_ref().ok().and_then(|object| object.status.clone());
+    fn met(name: &Name, guarded: &Guarded<SloSpec>, saved: &mut Saved, lost: bool, now: Millis) -> Self {
+        let status: Option<SloStatus> = guarded.status();
         let judged_before = status.as_ref().is_some_and(|status| status.phase.is_some());
         let unreadable = saved.unreadable.remove(&guarded.uid);
         // A new operator must not push a new configuration to every node twice for nothing.
@@ -305,16 +327,16 @@ impl Known {
             report_interval,
             busy: None,
             dirty,
+            saved_to: None,
             counts: Counts::default(),
-            found: status.as_ref().and_then(|status| serde_json::to_value(status).ok()),
+            found: guarded.status(),
             status: status.unwrap_or_default(),
         }
     }
 
     /// The same SLO with its newest spec, or with the last one that made sense.
-    fn examined(mut self, name: &Name, guarded: &Guarded<Slo>, saved: &BTreeMap<String, Vec<u8>>) -> Self {
-        let spec = guarded.object.as_ref().map(|object| &object.spec);
-        let spec = spec.map_err(|problem| Invalid::Unreadable {
+    fn examined(mut self, name: &Name, guarded: &Guarded<SloSpec>, saved: &BTreeMap<String, Vec<u8>>) -> Self {
+        let spec = guarded.spec.as_ref().map_err(|problem| Invalid::Unreadable {
             problem: problem.clone(),
         });
         match spec.and_then(|spec| validate(name, spec)) {
@@ -332,14 +354,9 @@ impl Known {
         self
     }
 
-    fn to_keep(&self, guarded: &Guarded<Slo>) -> Option<(String, Vec<u8>)> {
-        let spec = guarded
-            .object
-            .as_ref()
-            .ok()
-            .filter(|_| self.invalid.is_none())?
-            .spec
-            .clone();
+    fn to_keep(&self, guarded: &Guarded<SloSpec>) -> Option<(String, Vec<u8>)> {
+        let spec = guarded.spec.as_ref().ok().filter(|_| self.invalid.is_none())?;
+        let spec = SloSpec::clone(spec);
         let generation = guarded.generation;
         let json = serde_json::to_vec(&Kept { generation, spec }).ok()?;
         Some((self.uid.clone(), json))
@@ -366,7 +383,7 @@ pub(super) fn firing(status: Option<&SloStatus>, now: Millis) -> BTreeMap<String
 }
 
 /// The last good spec from before the operator's start.
-fn kept(name: &Name, guarded: &Guarded<Slo>, saved: &BTreeMap<String, Vec<u8>>) -> Option<(i64, Valid)> {
+fn kept(name: &Name, guarded: &Guarded<SloSpec>, saved: &BTreeMap<String, Vec<u8>>) -> Option<(i64, Valid)> {
     let kept: Kept = serde_json::from_slice(saved.get(&guarded.uid)?).ok()?;
     let valid = validate(name, &kept.spec).ok()?;
     Some((kept.generation, valid))

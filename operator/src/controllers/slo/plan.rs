@@ -38,37 +38,16 @@ pub(crate) struct Planned {
 }
 
 impl Slos {
-    /// Brings the named statuses up to date; returns those that changed.
+    /// Brings the named statuses up to date, one after the other: thousands of them need not be held at once. Those that changed.
     pub(crate) fn plan<'n>(
         &mut self,
         names: impl IntoIterator<Item = &'n Name>,
         around: &Surroundings<'_>,
         now: Millis,
-    ) -> Vec<Planned> {
-        let mut planned = Vec::new();
-        for name in names {
-            let Some(known) = self.known.get_mut(name) else {
-                continue;
-            };
-            let status = known.status(name, around, now);
-            if status == known.status {
-                continue;
-            }
-            let urgency = if kind_of(&status) == kind_of(&known.status) {
-                Urgency::Numbers
-            } else {
-                Urgency::Now
-            };
-            known.status = status;
-            planned.push(Planned {
-                name: name.clone(),
-                uid: known.uid.clone(),
-                status: known.status.clone(),
-                found: known.found.clone(),
-                urgency,
-            });
-        }
-        planned
+    ) -> impl Iterator<Item = Planned> {
+        names
+            .into_iter()
+            .filter_map(move |name| self.known.get_mut(name)?.planned(name, around, now))
     }
 }
 
@@ -101,6 +80,26 @@ fn kind_of(status: &SloStatus) -> impl PartialEq + use<> {
 }
 
 impl Known {
+    fn planned(&mut self, name: &Name, around: &Surroundings<'_>, now: Millis) -> Option<Planned> {
+        let status = self.status(name, around, now);
+        if status == self.status {
+            return None;
+        }
+        let urgency = if kind_of(&status) == kind_of(&self.status) {
+            Urgency::Numbers
+        } else {
+            Urgency::Now
+        };
+        self.status.clone_from(&status);
+        Some(Planned {
+            name: name.clone(),
+            uid: self.uid.clone(),
+            status,
+            found: self.found.take(),
+            urgency,
+        })
+    }
+
     fn status(&mut self, name: &Name, around: &Surroundings<'_>, now: Millis) -> SloStatus {
         let mut status = self.status.clone();
         let at = time(now);

@@ -29,12 +29,12 @@ impl Slos {
     pub(crate) fn take_over(&mut self, world: &World, term: u64, now: Millis) {
         self.term = term;
         for (name, known) in &mut self.known {
-            let object = world.slos.get(name).and_then(|guarded| guarded.object.as_ref().ok());
-            let Some(status) = object.map(|object| object.status.clone()) else {
+            let Some(guarded) = world.slos.get(name).filter(|guarded| guarded.spec.is_ok()) else {
                 continue;
             };
+            let status = guarded.status();
             known.firing = firing(status.as_ref(), now);
-            known.found = status.as_ref().and_then(|status| serde_json::to_value(status).ok());
+            known.found = guarded.status();
             known.status = status.unwrap_or_default();
             known.evaluation = None;
         }

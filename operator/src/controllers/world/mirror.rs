@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use kube::core::{DeserializeGuard, Resource};
 use kube::runtime::watcher::Event;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use shoalwatch_core::Millis;
 
 use super::Name;
@@ -82,47 +84,61 @@ impl<V> Mirror<V> {
     }
 }
 
-/// An object of one of the operator's kinds, readable or not.
+/// An object of one of the operator's kinds, readable or not: what was asked for, and what its status said.
 #[derive(Clone, Debug)]
-pub(crate) struct Guarded<K> {
+pub(crate) struct Guarded<S> {
     /// `metadata.uid`.
     pub(crate) uid: String,
     /// `metadata.generation`.
     pub(crate) generation: i64,
     /// `metadata.creationTimestamp`.
     pub(crate) created: Millis,
-    /// The object, or why it cannot be read.
-    pub(crate) object: Result<Box<K>, String>,
+    /// The spec, or why the object cannot be read.
+    pub(crate) spec: Result<Box<S>, String>,
+    /// As JSON, which is a fraction of its size as values: only who meets the object, or begins to lead, asks for it.
+    status: Option<Box<str>>,
 }
 
-impl<K: Resource> Mirror<Guarded<K>> {
+impl<S> Mirror<Guarded<S>> {
     /// Whether an event tells of another spec: most tell of statuses that were written here.
-    pub(super) fn is_news(&self, event: &Event<DeserializeGuard<K>>) -> bool {
+    pub(super) fn is_news<K: Resource<DynamicType = ()>>(&self, event: &Event<DeserializeGuard<K>>) -> bool {
         let Event::Apply(guard) = event else {
             return matches!(event, Event::InitDone | Event::Delete(_));
         };
-        let same = |known: &Guarded<K>| {
+        let same = |known: &Guarded<S>| {
             Some(known.uid.as_str()) == guard.meta().uid.as_deref()
                 && Some(known.generation) == guard.meta().generation
-                && known.object.is_ok() == guard.0.is_ok()
+                && known.spec.is_ok() == guard.0.is_ok()
         };
         !self.get(&Name::of(guard)).is_some_and(same)
     }
 }
 
-impl<K: Resource> Guarded<K> {
-    pub(super) fn new(guard: DeserializeGuard<K>) -> Self {
+impl<S> Guarded<S> {
+    /// `parts`: the spec and the status of a readable object.
+    pub(super) fn new<K, T>(guard: DeserializeGuard<K>, parts: impl FnOnce(K) -> (S, Option<T>)) -> Self
+    where
+        K: Resource<DynamicType = ()>,
+        T: Serialize,
+    {
         let created = guard.creation_timestamp();
-        let lean = |mut object: K| {
-            // Nobody asks who wrote what, and it is often longer than the rest.
-            object.meta_mut().managed_fields = None;
-            Box::new(object)
+        let (uid, generation) = (guard.uid(), guard.meta().generation);
+        let (spec, status) = match guard.0.map(parts) {
+            Ok((spec, status)) => (Ok(Box::new(spec)), status),
+            Err(invalid) => (Err(invalid.error), None),
         };
+        let status = status.and_then(|status| serde_json::to_string(&status).ok());
         Self {
-            uid: guard.uid().unwrap_or_default(),
-            generation: guard.meta().generation.unwrap_or_default(),
+            uid: uid.unwrap_or_default(),
+            generation: generation.unwrap_or_default(),
             created: Millis(created.map_or(0, |time| time.0.as_millisecond())),
-            object: guard.0.map(lean).map_err(|invalid| invalid.error),
+            spec,
+            status: status.map(String::into_boxed_str),
         }
+    }
+
+    /// What its status said when it was told of last.
+    pub(crate) fn status<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(self.status.as_deref()?).ok()
     }
 }

@@ -16,7 +16,7 @@ use kube::core::{DeserializeGuard, DynamicObject, Resource};
 use kube::runtime::watcher::Event;
 use shoalwatch_core::Millis;
 use shoalwatch_core::release::Crashing;
-use shoalwatch_crds::{SamplingPolicy, Slo};
+use shoalwatch_crds::{SamplingPolicy, SamplingPolicySpec, Slo, SloSpec};
 
 pub(crate) use mirror::{Guarded, Mirror};
 pub(crate) use readiness::Readiness;
@@ -95,9 +95,9 @@ fn owner(set: &DynamicObject) -> Option<Name> {
 #[derive(Debug, Default)]
 pub(crate) struct World {
     /// Sampling policies.
-    pub(crate) policies: Mirror<Guarded<SamplingPolicy>>,
+    pub(crate) policies: Mirror<Guarded<SamplingPolicySpec>>,
     /// SLOs.
-    pub(crate) slos: Mirror<Guarded<Slo>>,
+    pub(crate) slos: Mirror<Guarded<SloSpec>>,
     /// Deployments.
     pub(crate) deployments: Mirror<DeploymentView>,
     replica_sets: Mirror<ReplicaSetView>,
@@ -121,8 +121,12 @@ impl World {
     /// Takes in what a watch told.
     pub(crate) fn apply(&mut self, change: Change, now: Millis) {
         match change {
-            Change::Policy(event) => self.policies.apply(*event, |_, object| Some(Guarded::new(object))),
-            Change::Slo(event) => self.slos.apply(*event, |_, object| Some(Guarded::new(object))),
+            Change::Policy(event) => self.policies.apply(*event, |_, object| {
+                Some(Guarded::new(object, |policy| (policy.spec, policy.status)))
+            }),
+            Change::Slo(event) => self.slos.apply(*event, |_, object| {
+                Some(Guarded::new(object, |slo| (slo.spec, slo.status)))
+            }),
             Change::Deployment(event) => {
                 self.deployments
                     .apply(*event, |known, object| Some(DeploymentView::newer(known, &object)));

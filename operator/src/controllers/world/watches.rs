@@ -22,7 +22,9 @@ use super::Change;
 use crate::retry;
 
 /// Changes that wait to be taken in; beyond them the watches wait.
-pub(crate) const QUEUE: usize = 1_024;
+pub(crate) const QUEUE: usize = 256;
+/// Objects of one page of a list: they are read whole before anything of them is dropped, and memory grows to the largest page.
+const PAGE: u32 = 100;
 /// The workers' DaemonSet in the operator's namespace, as the manifests install it.
 pub(crate) const WORKERS: &str = "shoalwatch-node-worker";
 
@@ -45,7 +47,7 @@ pub(crate) fn start(client: &Client, home: &str, failures: &Failures) -> (JoinSe
         failures: failures.clone(),
     };
     let mut tasks = JoinSet::new();
-    let all = watcher::Config::default();
+    let all = listed();
     let policies: Api<DeserializeGuard<SamplingPolicy>> = Api::all(client.clone());
     tasks.spawn(
         feed.clone()
@@ -64,6 +66,11 @@ pub(crate) fn start(client: &Client, home: &str, failures: &Failures) -> (JoinSe
     let only = all.fields(&format!("metadata.name={WORKERS}"));
     tasks.spawn(feed.follow(workers, only, "DaemonSet", Change::Workers));
     (tasks, receiver)
+}
+
+/// How everything is listed, before it is watched.
+pub(crate) fn listed() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
 }
 
 fn dynamic(client: &Client, resource: &ApiResource) -> Api<DynamicObject> {

@@ -314,7 +314,7 @@ impl Shop {
             home: "shoalwatch",
             unsaved: self.unsaved.as_deref(),
         };
-        self.slos.plan(&names, &around, self.now)
+        self.slos.plan(&names, &around, self.now).collect()
     }
 
     /// {status, reason, message} of a condition of an SLO.
