@@ -97,7 +97,7 @@ impl Pair {
             let slos = &mut replicas.next().unwrap().desk.slos;
             slos.mark_unsaved();
             let (_, _, bytes) = &slos.unsaved().slos[0];
-            History::decode(bytes).unwrap().window(Duration::from_secs(3600), now)
+            History::decode(bytes).unwrap().window(Duration::from_hours(1), now)
         })
     }
 }
