@@ -1,11 +1,12 @@
 //! What SLOs look like on `/metrics`: the whole picture at once, so that an object's series end with the object.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -15,7 +16,23 @@ use shoalwatch_core::time::written;
 use super::observe::{Known, Slos};
 use crate::controllers::world::Name;
 
-type Labels = Vec<(&'static str, String)>;
+/// Of one series. All series of an SLO share its name: of thousands of SLOs, names would weigh most.
+#[derive(Debug, Default)]
+struct Labels {
+    slo: Option<Arc<Name>>,
+    more: Vec<(&'static str, Cow<'static, str>)>,
+}
+
+impl EncodeLabelSet for Labels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        if let Some(slo) = &self.slo {
+            [("namespace", slo.namespace.as_str()), ("slo", slo.name.as_str())].encode(encoder)?;
+        }
+        self.more
+            .iter()
+            .try_for_each(|(name, value)| [(*name, &**value)].encode(encoder))
+    }
+}
 
 /// One family of series.
 #[derive(Debug)]
@@ -90,12 +107,12 @@ impl Picture {
         match &self.values {
             Values::Gauges(values) => {
                 for (labels, value) in values {
-                    ConstGauge::new(*value).encode(metric.encode_family(&labels.as_slice())?)?;
+                    ConstGauge::new(*value).encode(metric.encode_family(labels)?)?;
                 }
             }
             Values::Counters(values) => {
                 for (labels, value) in values {
-                    ConstCounter::new(*value).encode(metric.encode_family(&labels.as_slice())?)?;
+                    ConstCounter::new(*value).encode(metric.encode_family(labels)?)?;
                 }
             }
         }
@@ -105,10 +122,12 @@ impl Picture {
 
 impl Slos {
     fn pictures(&self) -> Vec<Picture> {
-        let gauges = |name, help, of: fn(&Name, &Known) -> Vec<(Labels, f64)>| Picture {
+        let named = self.known.iter().map(|(name, known)| (Arc::new(name.clone()), known));
+        let known: Vec<(Arc<Name>, &Known)> = named.collect();
+        let gauges = |name, help, of: fn(&Arc<Name>, &Known) -> Vec<(Labels, f64)>| Picture {
             name,
             help,
-            values: Values::Gauges(self.known.iter().flat_map(|(name, known)| of(name, known)).collect()),
+            values: Values::Gauges(known.iter().flat_map(|(name, known)| of(name, known)).collect()),
         };
         let mut pictures = vec![
             gauges("slo_alert_active", "Whether an alert tier fires: 1 or 0", alerts),
@@ -128,12 +147,7 @@ impl Slos {
         pictures.push(Picture {
             name: "slo_requests",
             help: "Requests taken in since the operator's start, by result",
-            values: Values::Counters(
-                self.known
-                    .iter()
-                    .flat_map(|(name, known)| requests(name, known))
-                    .collect(),
-            ),
+            values: Values::Counters(known.iter().flat_map(|(name, known)| requests(name, known)).collect()),
         });
         pictures.extend(self.bounds());
         pictures
@@ -144,7 +158,7 @@ impl Slos {
         let gauge = |name, help, value: usize| Picture {
             name,
             help,
-            values: Values::Gauges(vec![(Labels::new(), float(value))]),
+            values: Values::Gauges(vec![(Labels::default(), float(value))]),
         };
         let losses = self.reports.losses();
         let lost = [
@@ -176,26 +190,32 @@ impl Slos {
             Picture {
                 name: "sli_not_counted",
                 help: "Reports and rows that were not counted, by reason",
-                values: Values::Counters(
-                    lost.map(|(reason, count)| (vec![("reason", reason.to_owned())], count))
-                        .into(),
-                ),
+                values: Values::Counters(lost.map(|(reason, count)| (only("reason", reason), count)).into()),
             },
             Picture {
                 name: "slo_history_evicted_revisions",
                 help: "Revisions whose windows made room for newer ones",
-                values: Values::Counters(vec![(Labels::new(), evicted)]),
+                values: Values::Counters(vec![(Labels::default(), evicted)]),
             },
         ]
     }
 }
 
-fn labels(name: &Name, more: &[(&'static str, String)]) -> Labels {
-    let own = [("namespace", name.namespace.clone()), ("slo", name.name.clone())];
-    own.into_iter().chain(more.iter().cloned()).collect()
+fn labels<const N: usize>(name: &Arc<Name>, more: [(&'static str, Cow<'static, str>); N]) -> Labels {
+    Labels {
+        slo: Some(Arc::clone(name)),
+        more: more.into(),
+    }
 }
 
-fn alerts(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+fn only(label: &'static str, value: &'static str) -> Labels {
+    Labels {
+        slo: None,
+        more: vec![(label, value.into())],
+    }
+}
+
+fn alerts(name: &Arc<Name>, known: &Known) -> Vec<(Labels, f64)> {
     let alerts = known
         .evaluation
         .iter()
@@ -207,53 +227,53 @@ fn alerts(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
     alerts
         .map(|alert| {
             let more = [
-                ("alert", alert.tier.name.clone()),
-                ("severity", severity(alert.tier.severity).to_owned()),
+                ("alert", alert.tier.name.clone().into()),
+                ("severity", severity(alert.tier.severity).into()),
             ];
-            (labels(name, &more), f64::from(u8::from(alert.firing)))
+            (labels(name, more), f64::from(u8::from(alert.firing)))
         })
         .collect()
 }
 
-fn burns(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+fn burns(name: &Arc<Name>, known: &Known) -> Vec<(Labels, f64)> {
     let burns = known.evaluation.iter().flat_map(|evaluation| &evaluation.verdict.burn);
     burns
-        .filter_map(|burn| Some((labels(name, &[("window", written(burn.window))]), burn.rate?)))
+        .filter_map(|burn| Some((labels(name, [("window", written(burn.window).into())]), burn.rate?)))
         .collect()
 }
 
-fn budget(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+fn budget(name: &Arc<Name>, known: &Known) -> Vec<(Labels, f64)> {
     let left = known
         .evaluation
         .as_ref()
         .and_then(|evaluation| evaluation.verdict.budget_remaining);
-    left.map(|left| (labels(name, &[]), left)).into_iter().collect()
+    left.map(|left| (labels(name, []), left)).into_iter().collect()
 }
 
-fn phase(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
+fn phase(name: &Arc<Name>, known: &Known) -> Vec<(Labels, f64)> {
     let phase = known
         .evaluation
         .as_ref()
         .map(|evaluation| evaluation.verdict.phase.as_str());
     phase
-        .map(|phase| (labels(name, &[("phase", phase.to_owned())]), 1.0))
+        .map(|phase| (labels(name, [("phase", phase.into())]), 1.0))
         .into_iter()
         .collect()
 }
 
-fn state(name: &Name, known: &Known) -> Vec<(Labels, f64)> {
-    let state = known.record.state.machine.state().as_str().to_owned();
-    vec![(labels(name, &[("state", state)]), 1.0)]
+fn state(name: &Arc<Name>, known: &Known) -> Vec<(Labels, f64)> {
+    let state = known.record.state.machine.state().as_str();
+    vec![(labels(name, [("state", state.into())]), 1.0)]
 }
 
-fn requests(name: &Name, known: &Known) -> Vec<(Labels, u64)> {
+fn requests(name: &Arc<Name>, known: &Known) -> Vec<(Labels, u64)> {
     let counts = known.counts;
     [
         ("good", counts.good),
         ("bad", counts.bad),
         ("incomplete", counts.incomplete),
     ]
-    .map(|(result, count)| (labels(name, &[("result", result.to_owned())]), count))
+    .map(|(result, count)| (labels(name, [("result", result.into())]), count))
     .into()
 }
 
