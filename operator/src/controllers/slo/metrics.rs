@@ -34,6 +34,9 @@ impl EncodeLabelSet for Labels {
     }
 }
 
+/// The series of an SLO in a family of gauges.
+type Series = fn(&Arc<Name>, &Known) -> Vec<(Labels, f64)>;
+
 /// One family of series.
 #[derive(Debug)]
 struct Picture {
@@ -124,7 +127,7 @@ impl Slos {
     fn pictures(&self) -> Vec<Picture> {
         let named = self.known.iter().map(|(name, known)| (Arc::new(name.clone()), known));
         let known: Vec<(Arc<Name>, &Known)> = named.collect();
-        let gauges = |name, help, of: fn(&Arc<Name>, &Known) -> Vec<(Labels, f64)>| Picture {
+        let gauges = |name, help, of: Series| Picture {
             name,
             help,
             values: Values::Gauges(known.iter().flat_map(|(name, known)| of(name, known)).collect()),
