@@ -5,7 +5,7 @@ use shoalwatch_crds::slo::{Phase, RevisionRole, RollbackState};
 use super::shop::{NODES, Shop, name};
 
 /// v1 serves well; v2 comes beside it.
-fn releasing(spec: serde_json::Value) -> Shop {
+pub(super) fn releasing(spec: serde_json::Value) -> Shop {
     let mut shop = Shop::open(spec);
     shop.traffic(10, &[("shop:1", 50, 0)]);
     shop.deploy("shop:2");

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 use shoalwatch_core::rollback::Step;
 
 use super::super::notify::{Due, Order};
+use super::acts::releasing;
 use super::shop::{Shop, name};
 use crate::notifications::Failure;
 use crate::notifications::payload::Kind;
@@ -37,12 +38,7 @@ fn reasons(told: &[Value]) -> Vec<&str> {
 
 /// v2 came beside v1, answered badly and was undone, and v1 serves again.
 fn undone(spec: Value) -> Shop {
-    let mut shop = Shop::open(spec);
-    shop.traffic(10, &[("shop:1", 50, 0)]);
-    shop.deploy("shop:2");
-    shop.ready("shop:2", 2);
-    shop.ready("shop:1", 2);
-    shop.traffic(3, &[("shop:1", 25, 0), ("shop:2", 25, 0)]);
+    let mut shop = releasing(spec);
     shop.traffic(10, &[("shop:1", 25, 0), ("shop:2", 20, 5)]);
     shop.traffic(60, &[("shop:1", 50, 0)]);
     assert_eq!((shop.saw(Step::Patched), shop.saw(Step::Verified)), (1, 1));
