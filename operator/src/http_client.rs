@@ -1,4 +1,5 @@
-//! The one HTTP client for whoever is not the API server: plain HTTP, no redirects, and a bound for everything an answer may take.
+//! GET of what is asked again and again: plain HTTP over connections that stay open, no redirects, and a bound for everything an answer
+//! may take.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -10,6 +11,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
+
+/// How the operator names itself to servers that are not Kubernetes'.
+pub(crate) const USER_AGENT: &str = concat!("shoalwatch-operator/", env!("CARGO_PKG_VERSION"));
 
 /// Connections to one server that are kept open while nothing is asked, and how long.
 const IDLE: (usize, Duration) = (8, Duration::from_mins(1));
@@ -73,10 +77,7 @@ impl HttpClient {
     async fn ask(&self, uri: Uri, most: usize) -> Result<Answer, HttpError> {
         let request = Request::get(uri)
             .header(header::ACCEPT, "application/json")
-            .header(
-                header::USER_AGENT,
-                concat!("shoalwatch-operator/", env!("CARGO_PKG_VERSION")),
-            )
+            .header(header::USER_AGENT, USER_AGENT)
             .body(Empty::new())
             .map_err(HttpError::Address)?;
         let response = self.0.request(request).await.map_err(HttpError::Unreachable)?;

@@ -21,12 +21,12 @@ use tokio_rustls::TlsConnector;
 
 use super::address::is_elsewhere;
 use super::{Address, Failure, Parcel};
+use crate::http_client::USER_AGENT;
 
 /// How long resolving, connecting and answering may take together.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest head of an answer, in bytes.
 const HEAD: usize = 16 << 10;
-const USER_AGENT: &str = concat!("shoalwatch-operator/", env!("CARGO_PKG_VERSION"));
 /// Equal for equal pieces. Source: draft-ietf-httpapi-idempotency-key-header.
 pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
