@@ -10,11 +10,18 @@ use aya_ebpf::{
 };
 use shoalwatch_ebpf_common::{Connection, RequestRecord, Task, descriptor_key};
 
-use crate::{connection::Caller, maps::DESCRIPTORS};
+use crate::{
+    connection::Caller,
+    maps::{CONNECTIONS, DESCRIPTORS},
+};
 
 /// Offsets; see [`shoalwatch_ebpf_common::globals`].
 #[unsafe(no_mangle)]
 static TASK_FILES: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static TASK_WORKS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static FILE_WORK: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static FILES_FDT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
@@ -50,7 +57,6 @@ const MAPPED: u64 = 0xffff_0000;
 pub(crate) struct Socket {
     /// The address of its `struct sock`.
     pub(crate) sock: u64,
-    fd: u32,
 }
 
 /// What a transfer's connection is, once it matters.
@@ -65,30 +71,21 @@ pub(crate) enum Kind {
 }
 
 impl Socket {
-    /// The socket behind a descriptor; none for a file, a pipe, or a descriptor that is closed already.
+    /// The socket behind a descriptor of a call that returns; none for a file, a pipe, or a descriptor that is closed already.
     #[inline(always)]
     pub(crate) fn of(caller: &Caller, fd: u32) -> Option<Self> {
-        let key = descriptor_key(caller.tgid, generation(caller.task), fd)?;
-        // SAFETY: the value is copied at once.
-        let known = unsafe { DESCRIPTORS.get(key) }.copied();
-        let sock = if let Some(sock) = known {
-            sock
-        } else {
-            let sock = resolve(fd).map_or(0, |(_, sock)| sock);
-            // What finds no room is resolved again.
-            DESCRIPTORS.insert(key, sock, 0).ok();
-            sock
-        };
-        (sock != 0).then_some(Self { sock, fd })
+        let mut sock = if has_strays(caller.task) { given_back() } else { 0 };
+        if sock == 0 {
+            sock = led_to(caller, fd)?;
+        }
+        (sock != 0).then_some(Self { sock })
     }
 
     #[inline(always)]
     pub(crate) fn kind(self) -> Kind {
-        let Some((socket, sock)) = resolve(self.fd) else {
-            return Kind::Other;
-        };
-        let stream = sock == self.sock && kernel::<u16>(socket, &SOCKET_TYPE) == Some(SOCK_STREAM);
-        match kernel::<u16>(sock, &SOCK_FAMILY) {
+        let socket = kernel::<u64>(self.sock, &SOCK_SOCKET).filter(|socket| *socket != 0);
+        let stream = socket.and_then(|socket| kernel::<u16>(socket, &SOCKET_TYPE)) == Some(SOCK_STREAM);
+        match kernel::<u16>(self.sock, &SOCK_FAMILY) {
             Some(AF_INET | AF_INET6) if stream => Kind::Internet,
             Some(AF_UNIX) if stream => Kind::Local,
             _ => Kind::Other,
@@ -115,9 +112,23 @@ impl Socket {
     }
 }
 
-/// The `struct socket` and `struct sock` behind a descriptor of the current process.
+/// The address of the `struct sock` that a descriptor leads to, 0 for what is no socket.
 #[inline(always)]
-fn resolve(fd: u32) -> Option<(u64, u64)> {
+fn led_to(caller: &Caller, fd: u32) -> Option<u64> {
+    let key = descriptor_key(caller.tgid, generation(caller.task), fd)?;
+    // SAFETY: the value is copied at once.
+    if let Some(sock) = unsafe { DESCRIPTORS.get(key) } {
+        return Some(*sock);
+    }
+    let sock = resolve(fd).unwrap_or(0);
+    // What finds no room is resolved again.
+    DESCRIPTORS.insert(key, sock, 0).ok();
+    Some(sock)
+}
+
+/// The `struct sock` behind a descriptor of the current process.
+#[inline(always)]
+fn resolve(fd: u32) -> Option<u64> {
     // SAFETY: the helper has no preconditions.
     let task = unsafe { bpf_get_current_task() };
     let files: u64 = kernel(task, &TASK_FILES)?;
@@ -126,11 +137,39 @@ fn resolve(fd: u32) -> Option<(u64, u64)> {
     if fd >= max_fds as u32 {
         return None;
     }
-    let file: u64 = kernel_at(descriptors + u64::from(fd) * 8)?;
+    sock_of(kernel_at(descriptors + u64::from(fd) * 8)?)
+}
+
+/// The `struct sock` of a file that is a socket's.
+#[inline(always)]
+fn sock_of(file: u64) -> Option<u64> {
     let socket: u64 = kernel(file, &FILE_PRIVATE_DATA)?;
     let [owner, sock]: [u64; 2] = kernel(socket, &SOCKET_FILE)?;
     // Only a socket knows its file: whatever else `private_data` may be is told apart by this.
-    (owner == file).then_some((socket, sock))
+    (owner == file).then_some(sock)
+}
+
+/// What waits for a call's return at most, that is looked at.
+const WORKS: usize = 3;
+
+/// The `struct sock` that nobody but the call at hand had open any more, 0 if there is none: the call began when its number led there,
+/// and the number was closed since. The kernel gives such a socket back in two steps: it notes the work, and does it after the call's
+/// return was seen here.
+#[inline(always)]
+fn given_back() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    let task = unsafe { bpf_get_current_task() };
+    let mut work: u64 = kernel(task, &TASK_WORKS).unwrap_or(0);
+    for _ in 0..WORKS {
+        if work == 0 {
+            break;
+        }
+        if let Some(sock) = sock_of(work - u64::from(FILE_WORK.load())) {
+            return sock;
+        }
+        work = kernel_at(work).unwrap_or(0);
+    }
+    0
 }
 
 /// The number of a socket's file, 0 where nobody has it open any more. No two sockets of an address have the same one.
@@ -149,9 +188,17 @@ pub(crate) fn is_another(connection: &Connection, sock: u64) -> bool {
 /// A descriptor may lead to something else from now on.
 #[inline(always)]
 pub(crate) fn forget(caller: &Caller, fd: u32) {
-    if let Some(key) = descriptor_key(caller.tgid, generation(caller.task), fd) {
-        // Most were never looked up: nothing to remove is no failure.
-        DESCRIPTORS.remove(key).ok();
+    let Some(key) = descriptor_key(caller.tgid, generation(caller.task), fd) else {
+        return;
+    };
+    // SAFETY: the value is copied at once.
+    let Some(sock) = unsafe { DESCRIPTORS.get(key) }.copied() else {
+        return;
+    };
+    // Another call may have been faster.
+    DESCRIPTORS.remove(key).ok();
+    if lives_on(sock) {
+        expect_strays(caller.task);
     }
 }
 
@@ -160,6 +207,25 @@ pub(crate) fn forget(caller: &Caller, fd: u32) {
 pub(crate) fn forget_all(task: *mut Task) {
     // SAFETY: the map gave the pointer, and it lives as long as the program runs. Two at a time may count as one, which is enough.
     unsafe { (*task).generation = (*task).generation.wrapping_add(1) };
+}
+
+/// Whether somebody has a connection open still that a descriptor led to until now.
+#[inline(always)]
+fn lives_on(sock: u64) -> bool {
+    CONNECTIONS.get_ptr(sock).is_some() && inode(sock) != 0 && given_back() != sock
+}
+
+/// From here on a call's return is asked whose it is.
+#[inline(always)]
+pub(crate) fn expect_strays(task: *mut Task) {
+    // SAFETY: as above. All write the same.
+    unsafe { (*task).strays = 1 };
+}
+
+#[inline(always)]
+fn has_strays(task: *mut Task) -> bool {
+    // SAFETY: as above.
+    unsafe { (*task).strays != 0 }
 }
 
 #[inline(always)]

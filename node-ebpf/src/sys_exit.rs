@@ -41,10 +41,12 @@ mod layout {
     pub(super) const CLOSES: u8 = 6;
     /// The result is a descriptor, new or changed.
     pub(super) const OPENS: u8 = 7;
-    /// Many descriptors change.
-    pub(super) const CHANGES_MANY: u8 = 8;
+    /// All descriptors change, and no other thread is left.
+    pub(super) const CHANGES_ALL: u8 = 8;
     /// The kernel transfers on its own, where no call returns.
     pub(super) const UNSEEN: u8 = 9;
+    /// Many descriptors are closed.
+    pub(super) const CLOSES_MANY: u8 = 10;
 }
 
 mod number {
@@ -92,10 +94,10 @@ const fn layouts() -> [u8; CALLS] {
     layouts[number::DUP] = layout::OPENS;
     layouts[number::DUP2] = layout::OPENS;
     layouts[number::DUP3] = layout::OPENS;
-    layouts[number::EXECVE] = layout::CHANGES_MANY;
-    layouts[number::EXECVEAT] = layout::CHANGES_MANY;
-    layouts[number::UNSHARE] = layout::CHANGES_MANY;
-    layouts[number::CLOSE_RANGE] = layout::CHANGES_MANY;
+    layouts[number::EXECVE] = layout::CHANGES_ALL;
+    layouts[number::EXECVEAT] = layout::CHANGES_ALL;
+    layouts[number::UNSHARE] = layout::CLOSES_MANY;
+    layouts[number::CLOSE_RANGE] = layout::CLOSES_MANY;
     layouts[number::IO_URING_SETUP] = layout::UNSEEN;
     layouts[number::IO_URING_ENTER] = layout::UNSEEN;
     layouts
@@ -192,8 +194,13 @@ fn dispatch(caller: &Caller, registers: &Registers, returned: u64) -> Option<Tra
             socket::forget(caller, returned as u32);
             return None;
         }
-        layout::CHANGES_MANY => {
+        layout::CHANGES_ALL => {
             socket::forget_all(caller.task);
+            return None;
+        }
+        layout::CLOSES_MANY => {
+            socket::forget_all(caller.task);
+            socket::expect_strays(caller.task);
             return None;
         }
         layout::UNSEEN => {

@@ -106,6 +106,10 @@ pub mod globals {
     pub const NEWTASK_FLAGS_OFFSET: &str = "NEWTASK_FLAGS_OFFSET";
     /// Offset of `files` in `struct task_struct`.
     pub const TASK_FILES: &str = "TASK_FILES";
+    /// Offset of `task_works` in `struct task_struct`.
+    pub const TASK_WORKS: &str = "TASK_WORKS";
+    /// Offset in `struct file` of what is queued there when the file is given back.
+    pub const FILE_WORK: &str = "FILE_WORK";
     /// Offset of `fdt` in `struct files_struct`.
     pub const FILES_FDT: &str = "FILES_FDT";
     /// Offset of `max_fds` in `struct fdtable`; `fd` follows it at the next multiple of eight.

@@ -22,8 +22,9 @@ pub struct Task {
     pub others: [u32; 2],
     /// Counts what changes many descriptors at once; see [`descriptor_key`]. Written by the kernel only.
     pub generation: u32,
-    /// Always 0: there is no implicit padding.
-    pub reserved: u32,
+    /// 1 once a descriptor of this process stopped leading to a connection that lived on: a call on it may be under way, and its number
+    /// another connection's when it returns. Written by the kernel only.
+    pub strays: u32,
     /// Finished requests of this process that were neither counted nor found room in the ring. Incremented atomically.
     pub lost: u64,
 }

@@ -40,9 +40,11 @@ pub(super) fn load_object(
     loader.load(OBJECT).map_err(LoadError::from_object)
 }
 
-const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 12] {
+const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 14] {
     [
         (globals::TASK_FILES, &offsets.task_files),
+        (globals::TASK_WORKS, &offsets.task_works),
+        (globals::FILE_WORK, &offsets.file_work),
         (globals::FILES_FDT, &offsets.files_fdt),
         (globals::FDTABLE_MAX_FDS, &offsets.fdtable_max_fds),
         (globals::FILE_PRIVATE_DATA, &offsets.file_private_data),

@@ -38,6 +38,8 @@ pub enum TypesError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SocketOffsets {
     pub(super) task_files: u32,
+    pub(super) task_works: u32,
+    pub(super) file_work: u32,
     pub(super) files_fdt: u32,
     pub(super) fdtable_max_fds: u32,
     pub(super) file_private_data: u32,
@@ -80,6 +82,15 @@ impl SocketOffsets {
         }
         Ok(Self {
             task_files: field("task_struct", "files")?,
+            task_works: field("task_struct", "task_works")?,
+            // From Linux 6.5 on, before, and up to 5.17.
+            file_work: ["f_task_work", "f_rcuhead", "f_u"]
+                .into_iter()
+                .find_map(|name| types.field("file", name))
+                .ok_or(TypesError::Field {
+                    structure: "file",
+                    field: "f_task_work",
+                })?,
             files_fdt: field("files_struct", "fdt")?,
             fdtable_max_fds: follows("fdtable", "max_fds", 8, "fd")?,
             file_private_data: field("file", "private_data")?,

@@ -145,14 +145,15 @@ impl Probes {
     /// Observes a process from now on, or changes what is said of one that is observed. What the kernel writes stays as it is.
     pub fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError> {
         // A loss that the kernel counts between this read and the write below is missing here, not in `stats`.
-        let (lost, generation) = self.tasks.get(&tgid, 0).map_or_else(
+        let (lost, generation, strays) = self.tasks.get(&tgid, 0).map_or_else(
             // What descriptors of an earlier process of this number led to is not what this one's lead to.
-            |_unknown| (0, rand::random()),
-            |known| (known.lost, known.generation),
+            |_unknown| (0, rand::random(), 0),
+            |known| (known.lost, known.generation, known.strays),
         );
         let task = Task {
             lost,
             generation,
+            strays,
             ..task
         };
         self.tasks

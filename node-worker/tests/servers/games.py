@@ -8,7 +8,8 @@ that are passed to it. With `leaderless`, the thread that began the process ends
   read N HOW BYTES    so many bytes, by: read recv readv scatter recvmsg peek thread fork pass
   answer N HOW STATUS by: write send writev sendmsg file thread fork exec pass
   leave STATUS N ...  a child answers by the first of these numbers after this process has closed them all
-  flight N STATUS     a thread writes a long answer; landed waits for its end
+  flight N STATUS     a thread writes a long answer; landed STATUS waits for its end
+  listen N            a thread reads, and waits for what is to come; heard waits for its end
   idle N              reads nothing, twice
   dup N, fcntl N      another number for the same
   over N M, over3 N M the number M for the same as N
@@ -24,7 +25,8 @@ import sys
 import threading
 
 LONG = 16 << 20  # Bytes of an answer that no socket takes at once.
-flights = []
+flights = {}
+listening = []
 OURS = 900  # Numbers of descriptors that are no part of the game.
 
 
@@ -160,7 +162,17 @@ def fly(number, status):
     head, _ = text_of(status)
     flight = threading.Thread(target=lambda: os.write(int(number), head + bytes(LONG - 4) + b"game"))
     flight.start()
-    flights.append(flight)
+    flights[status] = flight
+
+
+def listen(number):
+    """Returns when the thread's call has begun."""
+    listener = threading.Thread(target=lambda: os.read(int(number), 100))
+    listener.start()
+    listening.append(listener)
+    call = "0 %#x " % int(number)
+    while not open("/proc/self/task/%d/syscall" % listener.native_id).read().startswith(call):
+        os.sched_yield()
 
 
 def hand_over(number, words):
@@ -210,7 +222,9 @@ MOVES = {
     "answer": answer,
     "leave": leave,
     "flight": fly,
-    "landed": lambda: flights.pop().join(),
+    "landed": lambda status: flights.pop(status).join(),
+    "listen": listen,
+    "heard": lambda: listening.pop().join(),
     "idle": idle,
     "chat": chat,
     "close": lambda number: os.close(int(number)),

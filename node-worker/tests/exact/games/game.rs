@@ -1,7 +1,7 @@
 //! The player: a process that does with its descriptors what it is told.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr},
     process::{ChildStdin, ChildStdout, Command, Stdio},
 };
@@ -51,4 +51,19 @@ impl Game {
         let numbers: Result<Vec<i32>, _> = numbers.split_whitespace().map(str::parse).collect();
         Ok(numbers?)
     }
+}
+
+/// The client of a long answer reads it.
+pub(crate) fn read_long(client: &mut impl Read) -> Outcome<()> {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"game") {
+        let before = answer.len();
+        answer.resize(before + (1 << 20), 0);
+        let read = client.read(&mut answer[before..])?;
+        if read == 0 {
+            return Err("the answer was cut".into());
+        }
+        answer.truncate(before + read);
+    }
+    Ok(())
 }

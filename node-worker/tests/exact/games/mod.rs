@@ -28,12 +28,14 @@ use crate::{
     tracefs::WITH_TRACEFS,
     worker::{ConfigFile, Worker},
 };
-use game::Game;
+use game::{Game, read_long};
 use model::Model;
 use moves::{Move, a_move};
 
 /// Moves of a schedule at most.
 const MOVES: usize = 60;
+/// What is asked apart from schedules.
+const HEAD: &str = "GET /game/one HTTP/1.1\r\n\r\n";
 
 /// A game under a worker's eyes.
 struct Table {
@@ -87,10 +89,40 @@ impl Table {
         let [number] = self.game.play(accept)?[..] else {
             return Err("no connection".into());
         };
-        let head = "GET /game/one HTTP/1.1\r\n\r\n";
-        client.write_all(head.as_bytes())?;
-        self.game.play(&format!("read {number} {how} {}", head.len()))?;
+        self.read_on(client, number, how)?;
         Ok(number)
+    }
+
+    /// The client asks, and it is read.
+    fn read_on(&mut self, client: &mut impl Write, number: i32, how: &str) -> Outcome<()> {
+        client.write_all(HEAD.as_bytes())?;
+        self.game.play(&format!("read {number} {how} {}", HEAD.len()))?;
+        Ok(())
+    }
+
+    /// A thread answers with 200; its call has begun when its number is closed.
+    fn take_off(&mut self, slow: &mut impl Read, number: i32) -> Outcome<()> {
+        self.game.play(&format!("flight {number} 200"))?;
+        slow.read_exact(&mut [0])?;
+        self.game.play(&format!("close {number}"))?;
+        Ok(())
+    }
+
+    /// The same, and before its end the number leads to another connection, which is answered with 201.
+    fn fly(
+        &mut self,
+        mut slow: impl Read,
+        number: i32,
+        another: impl FnOnce(&mut Self) -> Outcome<(Box<dyn Read>, i32)>,
+    ) -> Outcome<()> {
+        self.take_off(&mut slow, number)?;
+        let (_client, again) = another(self)?;
+        assert_eq!(again, number);
+        read_long(&mut slow)?;
+        self.game.play("landed 200")?;
+        self.game.play(&format!("answer {number} write 201"))?;
+        self.game.play(&format!("close {number}"))?;
+        Ok(())
     }
 
     /// So many requests got these answers since the last time; 0: none.
@@ -123,6 +155,10 @@ impl Table {
             Err(format!("told and played: {wrong:?}, lost so far {losses:?}").into())
         }
     }
+}
+
+fn boxed((client, number): (impl Read + 'static, i32)) -> (Box<dyn Read>, i32) {
+    (Box::new(client), number)
 }
 
 #[test]
@@ -215,30 +251,56 @@ fn requests_whose_clients_reset_their_connections_are_aborted() {
 }
 
 #[test]
-#[ignore = "when a call returns its number leads to another connection"]
 fn an_answer_in_flight_is_its_own_connection_s_although_its_number_leads_to_another() {
     let Some(_turn) = turn(&["python3", "unshare"]) else {
         return;
     };
     let mut table = Table::lay(&[]).unwrap();
-    let (mut slow, number) = table.ask("recv").unwrap();
-    table.game.play(&format!("flight {number} 200")).unwrap();
-    // The thread's call has begun.
-    slow.peek(&mut [0]).unwrap();
-    table.game.play(&format!("close {number}")).unwrap();
-    let (_other, again) = table.ask("recv").unwrap();
-    assert_eq!(again, number);
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"game") {
-        let before = answer.len();
-        answer.resize(before + (1 << 20), 0);
-        let read = slow.read(&mut answer[before..]).unwrap();
-        answer.truncate(before + read);
+    for _ in 0..10 {
+        let (slow, number) = table.ask("recv").unwrap();
+        let another = |table: &mut Table| table.ask("recv").map(boxed);
+        table.fly(slow, number, another).unwrap();
+        let (slow, number) = table.ask_locally("recv").unwrap();
+        let another = |table: &mut Table| table.ask_locally("recv").map(boxed);
+        table.fly(slow, number, another).unwrap();
     }
-    table.game.play("landed").unwrap();
+    table.expect_ends(&[(200, 20), (201, 20)]).unwrap();
+}
+
+#[test]
+fn an_answer_in_flight_is_counted_although_its_number_leads_nowhere() {
+    let Some(_turn) = turn(&["python3", "unshare"]) else {
+        return;
+    };
+    let mut table = Table::lay(&[]).unwrap();
+    let (mut slow, number) = table.ask("recv").unwrap();
+    table.take_off(&mut slow, number).unwrap();
+    read_long(&mut slow).unwrap();
+    table.game.play("landed 200").unwrap();
+    table.expect_ends(&[(200, 1)]).unwrap();
+}
+
+#[test]
+fn a_request_that_is_waited_for_is_its_own_connection_s_although_its_number_leads_to_another() {
+    let Some(_turn) = turn(&["python3", "unshare"]) else {
+        return;
+    };
+    let mut table = Table::lay(&[]).unwrap();
+    let (mut waiting, number) = table.ask("recv").unwrap();
+    table.game.play(&format!("answer {number} write 200")).unwrap();
+    table.game.play(&format!("listen {number}")).unwrap();
+    table.game.play(&format!("close {number}")).unwrap();
+    let mut other = TcpStream::connect(table.game.address).unwrap();
+    assert_eq!(table.game.play("accept").unwrap(), [number]);
+    waiting.write_all(b"GET /game/waited HTTP/1.1\r\n\r\n").unwrap();
+    table.game.play("heard").unwrap();
+    table.read_on(&mut other, number, "recv").unwrap();
     table.game.play(&format!("answer {number} write 201")).unwrap();
     table.game.play(&format!("close {number}")).unwrap();
-    table.expect_ends(&[(200, 1), (201, 1)]).unwrap();
+    // Nobody could answer the one that was waited for.
+    let ends = [("one", 200), ("one", 201), ("waited", 0)];
+    let ends = ends.map(|(what, status)| ((format!("GET /game/{what}"), status), 1));
+    table.expect(&ends.into()).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use proptest::sample::Index;
 
 use super::{
-    game::Game,
+    game::{Game, read_long},
     moves::{Move, READS, WRITES},
 };
 use crate::{harness::Outcome, servers::Counts};
@@ -78,8 +78,25 @@ struct Socket {
     client: Option<TcpStream>,
     /// The request that was read and not answered yet.
     asked: Option<Asked>,
+    /// The status of an answer that is being written: the connection lives until it is.
+    flying: Option<u16>,
     /// Nothing can be written to it any more.
     shut: bool,
+}
+
+impl Socket {
+    fn can_fly(&self) -> bool {
+        self.asked.is_some() && self.client.is_some() && !self.shut
+    }
+
+    fn can_shut(&self) -> bool {
+        self.flying.is_none() && self.client.is_some() && !self.shut
+    }
+
+    /// Whether the client may ask.
+    fn is_free(&self) -> bool {
+        self.asked.is_none() && self.can_shut()
+    }
 }
 
 #[derive(Default)]
@@ -103,9 +120,18 @@ impl Model {
                 body,
             } => self.request(game, socket, body, &pieces(number, how, cut)),
             Move::Answer { socket, number, how } => self.answer(game, socket, number, how),
+            Move::Fly { socket } => self.fly(game, socket),
+            Move::Land { socket } => {
+                let flying = |place: &usize| self.sockets[*place].flying.is_some();
+                let flying: Vec<usize> = (0..self.sockets.len()).filter(flying).collect();
+                match flying.is_empty() {
+                    false => self.land(game, flying[socket.index(flying.len())]),
+                    true => Ok(()),
+                }
+            }
             Move::Leave { socket } => self.leave(game, socket),
             Move::Part { socket } => {
-                if let Some(place) = self.pick(socket, |socket| !socket.shut) {
+                if let Some(place) = self.pick(socket, |socket| !socket.shut && socket.flying.is_none()) {
                     self.sockets[place].client = None;
                 }
                 Ok(())
@@ -139,6 +165,9 @@ impl Model {
 
     /// Closes what is open; returns every request by route and status.
     pub(crate) fn end(mut self, game: &mut Game) -> Outcome<Counts> {
+        for place in 0..self.sockets.len() {
+            self.land(game, place)?;
+        }
         while let Some(number) = self.numbers.keys().next().copied() {
             tell(game, &format!("close {number}"))?;
             self.lose(number);
@@ -180,6 +209,7 @@ impl Model {
         self.sockets.push(Socket {
             client: Some(client),
             asked: None,
+            flying: None,
             shut: false,
         });
         let socket = Place::Socket(self.sockets.len() - 1);
@@ -188,8 +218,7 @@ impl Model {
     }
 
     fn request(&mut self, game: &mut Game, socket: Index, body: bool, cuts: &[Cut]) -> Outcome<()> {
-        let fit = |socket: &Socket| socket.client.is_some() && socket.asked.is_none() && !socket.shut;
-        let Some(place) = self.pick(socket, fit).filter(|_| self.requests < REQUESTS) else {
+        let Some(place) = self.pick(socket, Socket::is_free).filter(|_| self.requests < REQUESTS) else {
             return Ok(());
         };
         let asked = Asked {
@@ -251,6 +280,32 @@ impl Model {
         Ok(())
     }
 
+    /// Only where one number leads to the connection: with another one left the kernel does not say whose answer it was.
+    fn fly(&mut self, game: &mut Game, socket: Index) -> Outcome<()> {
+        let alone = |place: &usize| self.numbers_of(*place).len() == 1 && self.sockets[*place].can_fly();
+        let fit: Vec<usize> = (0..self.sockets.len()).filter(alone).collect();
+        if fit.is_empty() {
+            return Ok(());
+        }
+        let place = fit[socket.index(fit.len())];
+        let (status, number) = (self.answered(place)?, self.first_number(place)?);
+        tell(game, &format!("flight {number} {status}"))?;
+        let socket = &mut self.sockets[place];
+        socket.flying = Some(status);
+        // The thread's call has begun.
+        socket.client.as_ref().ok_or("no client")?.peek(&mut [0])?;
+        Ok(())
+    }
+
+    fn land(&mut self, game: &mut Game, place: usize) -> Outcome<()> {
+        let socket = &mut self.sockets[place];
+        if let (Some(status), Some(client)) = (socket.flying.take(), &mut socket.client) {
+            read_long(client)?;
+            tell(game, &format!("landed {status}"))?;
+        }
+        Ok(())
+    }
+
     fn leave(&mut self, game: &mut Game, socket: Index) -> Outcome<()> {
         let Some(place) = self.pick(socket, |socket| socket.asked.is_some()) else {
             return Ok(());
@@ -265,7 +320,7 @@ impl Model {
     }
 
     fn shut_down(&mut self, game: &mut Game, socket: Index) -> Outcome<()> {
-        let Some(place) = self.pick(socket, |socket| !socket.shut && socket.client.is_some()) else {
+        let Some(place) = self.pick(socket, Socket::can_shut) else {
             return Ok(());
         };
         tell(game, &format!("shutdown {}", self.first_number(place)?))?;
@@ -290,8 +345,13 @@ impl Model {
         }
     }
 
+    /// See [`fly`](Self::fly).
+    fn may_dup(&self, number: i32) -> bool {
+        !matches!(self.numbers[&number], Place::Socket(place) if self.sockets[place].flying.is_some())
+    }
+
     fn duplicate(&mut self, game: &mut Game, number: Index, by_fcntl: bool) -> Outcome<()> {
-        let Some(number) = self.any_number(number) else {
+        let Some(number) = self.any_number(number).filter(|number| self.may_dup(*number)) else {
             return Ok(());
         };
         let name = if by_fcntl { "fcntl" } else { "dup" };
@@ -305,7 +365,7 @@ impl Model {
         let (Some(number), Some(other)) = (self.any_number(number), self.any_number(other)) else {
             return Ok(());
         };
-        if number == other {
+        if number == other || !self.may_dup(number) {
             return Ok(());
         }
         let name = if by_dup3 { "over3" } else { "over" };

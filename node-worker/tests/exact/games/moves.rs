@@ -26,6 +26,14 @@ pub(crate) enum Move {
         number: Index,
         how: Index,
     },
+    /// A thread begins an answer that the client does not read yet.
+    Fly {
+        socket: Index,
+    },
+    /// The client reads it.
+    Land {
+        socket: Index,
+    },
     /// A child answers after all descriptors of this process were closed.
     Leave {
         socket: Index,
@@ -72,6 +80,8 @@ pub(crate) fn a_move() -> impl Strategy<Value = Move> {
         16 => (index(), any::<[Index; 2]>(), any::<[Index; 2]>(), any::<Option<Index>>(), any::<bool>())
             .prop_map(|(socket, number, how, cut, body)| Move::Request { socket, number, how, cut, body }),
         12 => (index(), index(), index()).prop_map(|(socket, number, how)| Move::Answer { socket, number, how }),
+        3 => index().prop_map(|socket| Move::Fly { socket }),
+        3 => index().prop_map(|socket| Move::Land { socket }),
         1 => index().prop_map(|socket| Move::Leave { socket }),
         1 => index().prop_map(|socket| Move::Part { socket }),
         1 => index().prop_map(|socket| Move::Shutdown { socket }),
