@@ -1,6 +1,12 @@
 //! A connection is the same whichever descriptor leads to it, and a descriptor is whatever it leads to now.
 
-use std::{io::Write, os::fd::AsFd};
+use std::{
+    io::{Read, Write},
+    os::fd::{AsFd, OwnedFd},
+    thread,
+};
+
+use rustix::stdio::{dup2_stdin, stdin};
 
 use shoalwatch_node_worker::loader::Stat;
 
@@ -37,7 +43,7 @@ fn a_descriptor_that_is_put_over_another_leads_to_its_own_connection() {
     assert_eq!(scenario.drain().len(), 2);
     one.request(GET.as_bytes()).unwrap();
     // The first connection's number now leads to the second; the first is closed without an answer.
-    let mut number = rustix::fd::OwnedFd::from(one.server);
+    let mut number = OwnedFd::from(one.server);
     rustix::io::dup2(other.server.as_fd(), &mut number).unwrap();
     other.request(GET.as_bytes()).unwrap();
     rustix::io::write(&number, NOT_FOUND.as_bytes()).unwrap();
@@ -64,11 +70,58 @@ fn a_file_that_takes_a_sockets_number_is_no_connection() {
     let mut pair = scenario.connect().unwrap();
     pair.exchange(GET, OK).unwrap();
     scenario.drain();
-    let mut number = rustix::fd::OwnedFd::from(pair.server);
+    let mut number = OwnedFd::from(pair.server);
     let file = tempfile::tempfile().unwrap();
     rustix::io::dup2(file.as_fd(), &mut number).unwrap();
     rustix::io::write(&number, GET.as_bytes()).unwrap();
     rustix::io::write(&number, OK.as_bytes()).unwrap();
     assert_eq!(scenario.drain(), []);
     assert_eq!(scenario.stat(Stat::Requests).unwrap(), 1);
+}
+
+/// The standard input, whose number any thread may use while another one puts something else there.
+struct Input(OwnedFd);
+
+impl Input {
+    fn borrow() -> Self {
+        Self(rustix::io::dup(stdin()).unwrap())
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        dup2_stdin(&self.0).unwrap();
+    }
+}
+
+/// An answer that no socket takes at once.
+fn long_answer() -> Vec<u8> {
+    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 16777216\r\n\r\n".to_vec();
+    answer.resize(answer.len() + (16 << 20), b'.');
+    answer
+}
+
+#[test]
+fn an_answer_in_flight_is_of_the_connection_that_its_number_led_to_when_it_began() {
+    let Some(_turn) = turn(&[]) else { return };
+    let mut scenario = Scenario::new().unwrap();
+    let (mut slow, mut other) = (scenario.connect().unwrap(), scenario.connect().unwrap());
+    other.request(GET.as_bytes()).unwrap();
+    let _before = Input::borrow();
+    dup2_stdin(&slow.server).unwrap();
+    drop(slow.server);
+    slow.client.write_all(GET.as_bytes()).unwrap();
+    assert_eq!(rustix::io::read(stdin(), &mut [0; 1024]).unwrap(), GET.len());
+    let answer = long_answer();
+    thread::scope(|scope| {
+        let flight = scope.spawn(|| rustix::io::write(stdin(), &answer).unwrap());
+        slow.client.read_exact(&mut [0]).unwrap();
+        dup2_stdin(&other.server).unwrap();
+        slow.client.read_exact(&mut vec![0; answer.len() - 1]).unwrap();
+        assert_eq!(flight.join().unwrap(), answer.len());
+    });
+    assert_eq!(scenario.drain(), [seen(200, GET)]);
+    rustix::io::write(stdin(), NOT_FOUND.as_bytes()).unwrap();
+    assert_eq!(scenario.drain(), [seen(404, GET)]);
+    assert_eq!(scenario.stat(Stat::UnpairedAnswer).unwrap(), 0);
 }
