@@ -28,6 +28,7 @@ use crate::{
     raw,
     socket::{self, Kind, Socket},
     stats::count,
+    threads,
 };
 
 /// What a new connection's entry is copied from.
@@ -70,6 +71,8 @@ pub(crate) enum Next {
     Raw,
     /// Nothing more: it was an answer, and is counted.
     Paired,
+    /// [`threads`](crate::threads) have to see it.
+    Begun,
 }
 
 /// Follows one transfer.
@@ -247,6 +250,7 @@ fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, retu
     if connection.state != ConnectionState::Awaiting as u8 {
         return Next::Done;
     }
+    let watched = threads::begin(connection, caller);
     // The head goes on in another part of the same call.
     if connection.head_open == 1 && returned > piece.len {
         return leave_untold(connection);
@@ -257,7 +261,7 @@ fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, retu
     if piece.len > HEAD_BYTES as u64 && connection.expects_body == 0 {
         return Next::Raw;
     }
-    Next::Done
+    if watched { Next::Begun } else { Next::Done }
 }
 
 #[inline(always)]
@@ -291,6 +295,7 @@ fn end_request(connection: &mut Connection, caller: &Caller, fd: u32, status: u1
     record.tid = caller.tid;
     record.fd = fd;
     record.answer_bytes = returned as u32;
+    threads::answer(connection, caller);
     // SAFETY: the connection's own field, which nobody writes.
     let zero = unsafe { buffer::zero_at(&raw const connection.zero) };
     // The verifier would follow what comes now once for every kind of status.

@@ -354,14 +354,26 @@ fn by_row(record: &mut RequestRecord, row: &Row, headers: &head::Headers) -> Dec
     };
     record.randomness = match parent {
         Some(parent) => parent.randomness,
+        // Drawn when the request began.
+        None if record.seed != 0 => record.randomness,
         None => random(),
     };
-    let parent = parent.map(|parent| parent.sampled);
+    let parent = match parent {
+        Some(parent) => Some(parent.sampled),
+        None => caller_sampled(record),
+    };
     if row.flags & sampling::HONOUR_PARENT != 0 && parent == Some(true) {
         // The caller decided, and with which probability is not known: no threshold is passed on.
         record.threshold = NEVER;
     }
     sampling::decide(threshold, row.flags, parent, record.randomness)
+}
+
+/// What the caller of the server's request decided that a client's belongs to.
+#[inline(always)]
+fn caller_sampled(record: &RequestRecord) -> Option<bool> {
+    let [high, low] = record.caller;
+    (record.seed != 0 && high | low != 0).then_some(record.caller_sampled == 1)
 }
 
 #[inline(always)]

@@ -37,6 +37,7 @@ mod socket;
 mod socket_state;
 mod stats;
 mod sys_exit;
+mod threads;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -6,8 +6,8 @@ use aya_ebpf::{
 };
 use shoalwatch_ebpf_common::{
     Connection, Counter, CounterKey, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_COUNTERS, DEFAULT_MAX_DESCRIPTORS,
-    DEFAULT_MAX_TASKS, DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS, PROCESS_RING_BYTES, RouteKey,
-    RouteRows, Stat, TASK_SLOTS, Task,
+    DEFAULT_MAX_TASKS, DEFAULT_MAX_THREADS, DEFAULT_RAW_RING_BYTES, DEFAULT_RING_BYTES, MAX_ROUTES, MAX_ROWS,
+    PROCESS_RING_BYTES, RouteKey, RouteRows, Serving, Stat, TASK_SLOTS, Task,
     limit::{Bucket, MAX_LIMITS, Pace},
     sampling::Row,
 };
@@ -71,9 +71,13 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(DEFAULT_RING_BYTES, 
 #[map]
 pub(crate) static RAW: RingBuf = RingBuf::with_byte_size(DEFAULT_RAW_RING_BYTES, 0);
 
-/// What `sys_exit` goes on with: a program of its own, so that the verifier follows each of them alone.
+/// What threads serve, by tid. Only a memory: what is evicted is a thread that serves nothing, as far as is known.
 #[map]
-pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
+pub(crate) static SERVING: LruHashMap<u32, Serving> = LruHashMap::with_max_entries(DEFAULT_MAX_THREADS, 0);
+
+/// What `sys_exit` goes on with: programs of their own, so that the verifier follows each of them alone.
+#[map]
+pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
 /// News of processes.
 #[map]

@@ -60,6 +60,7 @@ fn process_fork(ctx: TracePointContext) -> u32 {
     let task = Task {
         lost: 0,
         strays: 0,
+        threads: 0,
         // What descriptors of an earlier process of this number led to is not what this one's lead to.
         // SAFETY: the helper has no preconditions.
         generation: (unsafe { bpf_ktime_get_ns() } >> 10) as u32,

@@ -14,6 +14,7 @@ use crate::{
     registers::Registers,
     socket,
     stats::{count, increment},
+    threads,
 };
 
 /// System calls on x86-64 that matter, by number. `sendfile` is not among them: it never carries a status line.
@@ -124,10 +125,22 @@ fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let Some((caller, transfer)) = observe(&ctx) else {
         return 0;
     };
-    if connection::follow(&caller, &transfer) == Next::Raw {
+    let next = connection::follow(&caller, &transfer);
+    if next == Next::Raw || next == Next::Begun {
         // SAFETY: nothing here is dropped late; where the call fails the transfer is not told, which the next one of its connection is
-        // told of.
-        unsafe { NEXT.tail_call(&ctx, 0) };
+        // told of, or what the request belongs to is not known.
+        unsafe { NEXT.tail_call(&ctx, u32::from(next == Next::Begun)) };
+    }
+    0
+}
+
+/// What `sys_exit` goes on with for a request whose thread may tell what it belongs to.
+#[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+fn request_begun(ctx: BtfTracePointContext) -> i32 {
+    if let Some((caller, transfer)) = observe(&ctx) {
+        threads::begun(&caller, &transfer);
     }
     0
 }

@@ -79,7 +79,9 @@ pub struct Connection {
     /// So many bytes of the current request were read before the transfer that showed that it is one, 0 to 7.
     pub begun_len: u8,
     /// Always 0.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 7],
+    /// The thread that read the current request, or wrote it.
+    pub reader: u32,
     /// Of a Unix socket: the number of its file, which tells it from a later one at its address. 0: it is none.
     pub inode: u32,
     /// The current request, sent as it lies here.
@@ -110,7 +112,8 @@ impl Connection {
         held: [0; 2],
         zero: 0,
         begun_len: 0,
-        reserved: [0; 3],
+        reserved: [0; 7],
+        reader: 0,
         inode: 0,
         record: RequestRecord::EMPTY,
         slack: [0; APPEND_BYTES],
@@ -119,8 +122,8 @@ impl Connection {
 
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Connection>() == 72 + size_of::<RequestRecord>() + APPEND_BYTES);
-    assert!(offset_of!(Connection, record) == 72);
+    assert!(size_of::<Connection>() == 80 + size_of::<RequestRecord>() + APPEND_BYTES);
+    assert!(offset_of!(Connection, record) == 80);
     // The kernel side reads the head's first bytes as one word.
     assert!((offset_of!(Connection, record) + RequestRecord::HEADER_BYTES).is_multiple_of(8));
     assert!(offset_of!(Connection, slack) == offset_of!(Connection, record) + size_of::<RequestRecord>());

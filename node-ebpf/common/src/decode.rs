@@ -1,6 +1,6 @@
 //! From the bytes of a ring to typed events. Total: any bytes give an event or an error.
 
-use core::mem::offset_of;
+use core::{mem::offset_of, num::NonZeroU64};
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -9,6 +9,15 @@ use crate::{HEAD_BYTES, ProcessKind, ProcessRecord, RequestRecord, Role, samplin
 mod raw;
 
 pub use raw::{RawEvent, RawNews, RawRequest};
+
+/// Who asked the service for what it asks others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its trace.
+    pub trace_id: [u8; 16],
+    /// It sampled its span.
+    pub sampled: bool,
+}
 
 /// A finished request, borrowed from the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +31,10 @@ pub struct RequestEvent<'a> {
     pub randomness: u64,
     /// The threshold that the kernel decided by; [`NEVER`](crate::sampling::NEVER) where the caller decided.
     pub threshold: u64,
+    /// What a server's ids are made from, or those of the server's request that a client's belongs to; absent: nothing is known of that.
+    pub seed: Option<NonZeroU64>,
+    /// The caller of the server's request that a client's belongs to.
+    pub caller: Option<Caller>,
     /// A client's peer.
     pub peer: Option<SocketAddr>,
     /// The process that answered (or asked, for a client), in the initial pid namespace.
@@ -115,11 +128,14 @@ impl<'a> RequestEvent<'a> {
             return Err(DecodeError::Status(status));
         }
         let start_ns = u64_at(fixed, offset_of!(RequestRecord, start_ns));
+        let seed = NonZeroU64::new(u64_at(fixed, offset_of!(RequestRecord, seed)));
         Ok(Self {
             start_ns,
             end_ns: u64_at(fixed, offset_of!(RequestRecord, end_ns)).max(start_ns),
             randomness: u64_at(fixed, offset_of!(RequestRecord, randomness)),
             threshold: u64_at(fixed, offset_of!(RequestRecord, threshold)),
+            seed,
+            caller: seed.and_then(|_| caller(fixed)),
             peer: peer(fixed),
             tgid: u32_at(fixed, offset_of!(RequestRecord, tgid)),
             tid: u32_at(fixed, offset_of!(RequestRecord, tid)),
@@ -155,6 +171,15 @@ const fn decision(mark: u8) -> Result<Decision, DecodeError> {
         1 => Ok(Decision::Keep),
         other => Err(DecodeError::Mark(other)),
     }
+}
+
+fn caller<const N: usize>(fixed: &[u8; N]) -> Option<Caller> {
+    let at = offset_of!(RequestRecord, caller);
+    let [high, low] = [at, at + 8].map(|at| u64_at(fixed, at));
+    (high | low != 0).then(|| Caller {
+        trace_id: (u128::from(high) << 64 | u128::from(low)).to_be_bytes(),
+        sampled: u8_at(fixed, offset_of!(RequestRecord, caller_sampled)) == 1,
+    })
 }
 
 /// None where no peer was written down, as for a server.
@@ -234,9 +259,14 @@ mod tests {
 
     fn record(status: u16, head_len: u16, marks: [u8; 4], head: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        bytes.extend([7_u64, 9, 11, 13].into_iter().flat_map(u64::to_ne_bytes));
+        bytes.extend(
+            [7_u64, 9, 11, 13, 15, 0x1100, 0x22]
+                .into_iter()
+                .flat_map(u64::to_ne_bytes),
+        );
         bytes.extend(Ipv6Addr::from([0, 0, 0, 0, 0, 0xffff, 0x0a00, 0x0001]).octets());
-        bytes.extend([8080_u16, 0, 0, 0].into_iter().flat_map(u16::to_ne_bytes));
+        bytes.extend(8080_u16.to_ne_bytes());
+        bytes.extend([1, 0, 0, 0, 0, 0]);
         bytes.extend((1..=8_u32).flat_map(u32::to_ne_bytes));
         bytes.extend([status, head_len].into_iter().flat_map(u16::to_ne_bytes));
         bytes.extend(marks);
@@ -253,6 +283,11 @@ mod tests {
             end_ns: 9,
             randomness: 11,
             threshold: 13,
+            seed: NonZeroU64::new(15),
+            caller: Some(Caller {
+                trace_id: [0, 0, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0x22],
+                sampled: true,
+            }),
             peer: Some(SocketAddr::from(([10, 0, 0, 1], 8080))),
             tgid: 1,
             tid: 2,
@@ -274,7 +309,7 @@ mod tests {
     fn a_record_that_breaks_its_promise_is_refused_by_name() {
         let none = [0; 4];
         let category = |bytes: &[u8]| RequestEvent::decode(bytes).unwrap_err().category();
-        assert_eq!(category(&record(200, 0, none, b"")[..95]), "too_short");
+        assert_eq!(category(&record(200, 0, none, b"")[..119]), "too_short");
         assert_eq!(category(&record(200, 5, none, b"GET ")), "head_length");
         assert_eq!(category(&record(200, 513, none, &[b'x'; 600])), "head_length");
         for status in [1, 100, 102, 199, 1000] {

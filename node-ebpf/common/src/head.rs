@@ -44,6 +44,8 @@ pub struct Headers {
 /// The caller's trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parent {
+    /// The trace id, its high half first.
+    pub trace: [u64; 2],
     /// The low 56 bits of the trace id.
     pub randomness: u64,
     /// The caller sampled its span.
@@ -213,6 +215,7 @@ pub fn parent(at: usize, len: usize, word: impl Fn(usize) -> u64) -> Result<Opti
         return Ok(None);
     }
     Ok(Some(Parent {
+        trace: [first << 32 | second, third << 32 | last],
         randomness: (third << 32 | last) & ((1 << 56) - 1),
         sampled: flags >> 24 & 1 == 1,
     }))

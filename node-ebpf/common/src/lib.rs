@@ -38,12 +38,14 @@ mod user;
 pub use connection::{APPEND_BYTES, Connection, ConnectionState, Ending};
 pub use counter::{BOUNDS_NS, BUCKETS, Counter, CounterKey, RouteKey, RouteRows, bucket};
 #[cfg(feature = "user")]
-pub use decode::{DecodeError, ProcessEvent, RawEvent, RawNews, RawRequest, RequestEvent};
+pub use decode::{Caller, DecodeError, ProcessEvent, RawEvent, RawNews, RawRequest, RequestEvent};
 pub use process::{ProcessKind, ProcessRecord};
 pub use raw::{MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind, RawRecord, UnderWay};
 pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};
 pub use stat::Stat;
-pub use task::{NO_SPANS, PEERS_FULL, ROUTES_FULL, TASK_SLOTS, Task, descriptor_key, task_slot};
+pub use task::{
+    MIXED, NO_SPANS, ONE_EACH, PEERS_FULL, ROUTES_FULL, Serving, TASK_SLOTS, Task, descriptor_key, task_slot,
+};
 
 /// Names of the maps, as the loader finds them in the object.
 pub mod maps {
@@ -73,6 +75,8 @@ pub mod maps {
     pub const EVENTS: &str = "EVENTS";
     /// Ring buffer of [`RawRecord`](crate::RawRecord)s.
     pub const RAW: &str = "RAW";
+    /// LRU hash map: tid → [`Serving`](crate::Serving).
+    pub const SERVING: &str = "SERVING";
     /// Program array: what `sys_exit` goes on with, by number.
     pub const NEXT: &str = "NEXT";
     /// Ring buffer of [`ProcessRecord`](crate::ProcessRecord)s; its own, so that a flood of requests neither delays nor
@@ -88,6 +92,8 @@ pub mod programs {
     pub const SYS_EXIT: &str = "sys_exit";
     /// The same tracepoint, called by that program only: tells the transfers of a connection that is not paired in the kernel.
     pub const RAW_TRANSFER: &str = "raw_transfer";
+    /// The same, called by that program only: a request began whose thread may tell what it belongs to.
+    pub const REQUEST_BEGUN: &str = "request_begun";
     /// Raw tracepoint `sched_process_exec`: a process runs a new program.
     pub const PROCESS_EXEC: &str = "process_exec";
     /// Tracepoint `task/task_newtask`: an observed process forks.
@@ -146,6 +152,8 @@ pub const DEFAULT_MAX_TASKS: u32 = 4096;
 pub const DEFAULT_MAX_CONNECTIONS: u32 = 16_384;
 /// Default number of descriptors whose socket is remembered.
 pub const DEFAULT_MAX_DESCRIPTORS: u32 = 16_384;
+/// Default number of threads whose requests are remembered.
+pub const DEFAULT_MAX_THREADS: u32 = 8192;
 /// Default size of the ring of finished requests, in bytes: about 30,000 requests with heads of 200 bytes.
 pub const DEFAULT_RING_BYTES: u32 = 8 << 20;
 /// Default size of the ring of transfers that are not paired in the kernel, in bytes: about 8,000 small records.

@@ -26,12 +26,20 @@ pub struct RequestRecord {
     pub randomness: u64,
     /// The threshold that the kernel decided by; [`NEVER`](crate::sampling::NEVER) where the caller decided.
     pub threshold: u64,
+    /// What a server's trace and span ids are made from where its threads may ask others meanwhile, and the same number where one of them
+    /// does: there the request belongs to the server's. 0: nothing is known of that.
+    pub seed: u64,
+    /// A client's that belongs to a server's: the trace of the server's caller, its high half first; zeros: there is none. Without a
+    /// `seed` it says nothing.
+    pub caller: [u64; 2],
     /// A client's peer: its IPv6 address, or an IPv4 address mapped to one.
     pub peer_address: [u8; 16],
     /// A client's peer: its port.
     pub peer_port: u16,
+    /// 1: the server's caller sampled its span.
+    pub caller_sampled: u8,
     /// Always 0: there is no implicit padding.
-    pub reserved: [u16; 3],
+    pub reserved: [u8; 5],
     /// The process that answered (or asked, for a client), in the initial pid namespace.
     pub tgid: u32,
     /// The thread that did, in the initial pid namespace.
@@ -74,9 +82,12 @@ impl RequestRecord {
         end_ns: 0,
         randomness: 0,
         threshold: 0,
+        seed: 0,
+        caller: [0; 2],
         peer_address: [0; 16],
         peer_port: 0,
-        reserved: [0; 3],
+        caller_sampled: 0,
+        reserved: [0; 5],
         tgid: 0,
         tid: 0,
         fd: 0,
@@ -106,8 +117,8 @@ pub const fn peer_hash(high: u64, low: u64, port: u16) -> u64 {
 }
 
 const _: () = {
-    assert!(RequestRecord::HEADER_BYTES == 96);
-    assert!(size_of::<RequestRecord>() == 96 + HEAD_BYTES);
-    assert!(core::mem::offset_of!(RequestRecord, tgid) == 56);
-    assert!(core::mem::offset_of!(RequestRecord, status) == 88);
+    assert!(RequestRecord::HEADER_BYTES == 120);
+    assert!(size_of::<RequestRecord>() == 120 + HEAD_BYTES);
+    assert!(core::mem::offset_of!(RequestRecord, tgid) == 80);
+    assert!(core::mem::offset_of!(RequestRecord, status) == 112);
 };

@@ -55,11 +55,13 @@ pub enum Stat {
     IoUring = 23,
     /// Requests that became no span: their policy's limit per second is used up on this CPU.
     DroppedLimit = 24,
+    /// Requests to others that belong to the request that their thread served.
+    Joined = 25,
 }
 
 impl Stat {
     /// All counters, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Requests,
         Self::Events,
         Self::RingFull,
@@ -85,6 +87,7 @@ impl Stat {
         Self::RawFull,
         Self::IoUring,
         Self::DroppedLimit,
+        Self::Joined,
     ];
     /// How many counters there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -125,6 +128,7 @@ impl Stat {
             Self::RawFull => "raw_full",
             Self::IoUring => "io_uring",
             Self::DroppedLimit => "dropped_limit",
+            Self::Joined => "joined",
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Trace and span ids from a seed, and their hexadecimal form.
 
+use std::{
+    hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
+};
+
 /// A source of random ids: xoshiro256** (Blackman and Vigna). Its 256 bits of state let a thousand nodes draw for years without
 /// sharing a stretch. Not for secrets.
 #[derive(Debug, Clone)]
@@ -46,6 +51,29 @@ impl IdSource {
         state[2] ^= shifted;
         state[3] = state[3].rotate_left(45);
         result
+    }
+}
+
+/// Ids that requests agree on which know one number in common. Other nodes, and a worker that is started anew, make others of it.
+#[derive(Debug, Clone, Default)]
+pub struct SharedIds {
+    keys: RandomState,
+}
+
+impl SharedIds {
+    /// A trace id, never all zero. Its low 56 bits, which decide sampling, are the number's.
+    #[must_use]
+    pub fn trace_id(&self, seed: NonZeroU64) -> [u8; 16] {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.keys.hash_one((seed, "trace")).to_be_bytes());
+        id[8..].copy_from_slice(&seed.get().to_be_bytes());
+        id
+    }
+
+    /// A span id, never all zero.
+    #[must_use]
+    pub fn span_id(&self, seed: NonZeroU64) -> [u8; 8] {
+        self.keys.hash_one((seed, "span")).max(1).to_be_bytes()
     }
 }
 
@@ -100,6 +128,21 @@ mod tests {
         // State 1 is what the next draw is made from.
         let mut ids = IdSource::new([1, 0, 0, 0]);
         assert_ne!(ids.span_id(), [0; 8]);
+    }
+
+    #[test]
+    fn what_knows_the_same_number_has_the_same_ids_and_its_randomness() {
+        let (ids, others) = (SharedIds::default(), SharedIds::default());
+        let [one, two] = [0x80aa_bbcc_ddee_ff01, 2].map(|seed| NonZeroU64::new(seed).unwrap());
+        assert_eq!(
+            (ids.trace_id(one), ids.span_id(one)),
+            (ids.trace_id(one), ids.span_id(one))
+        );
+        assert_eq!(ids.trace_id(one)[9..], [0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff, 0x01]);
+        assert_ne!(ids.trace_id(one)[..8], ids.span_id(one));
+        assert_ne!(ids.span_id(one), ids.span_id(two));
+        assert_ne!(ids.trace_id(one), others.trace_id(one));
+        assert_ne!(ids.span_id(one), others.span_id(one));
     }
 
     #[test]

@@ -163,10 +163,12 @@ pub struct Trace {
     /// That of the head's `traceparent`, or a new one.
     pub trace_id: [u8; 16],
     /// The span that the head's `traceparent` names, if there is one: of a server's caller, or what a client's application began for this
-    /// call.
+    /// call. Else, for a client, that of the request which the service was answering.
     pub parent_id: Option<[u8; 8]>,
     /// The caller's sampled flag, if there is a caller.
     pub parent_sampled: Option<bool>,
+    /// No header says who the parent is.
+    pub within: bool,
     /// What the caller's `tracestate` says about sampling.
     pub ot: OtState,
 }
@@ -180,14 +182,34 @@ impl Trace {
                 trace_id: parent.trace_id,
                 parent_id: Some(parent.parent_id),
                 parent_sampled: Some(parent.sampled),
+                within: false,
                 ot,
             },
-            None => Self {
-                trace_id: ids.trace_id(),
-                parent_id: None,
-                parent_sampled: None,
-                ot: OtState::default(),
-            },
+            None => Self::begin(ids.trace_id()),
+        }
+    }
+
+    /// A new trace.
+    #[must_use]
+    pub const fn begin(trace_id: [u8; 16]) -> Self {
+        Self {
+            trace_id,
+            parent_id: None,
+            parent_sampled: None,
+            within: false,
+            ot: OtState { th: None, rv: None },
+        }
+    }
+
+    /// That of the request which the service was answering when it asked: its span is the parent, and what its own caller decided is
+    /// said of it too.
+    #[must_use]
+    pub const fn within(trace_id: [u8; 16], parent_id: [u8; 8], caller_sampled: Option<bool>) -> Self {
+        Self {
+            parent_id: Some(parent_id),
+            parent_sampled: caller_sampled,
+            within: true,
+            ..Self::begin(trace_id)
         }
     }
 

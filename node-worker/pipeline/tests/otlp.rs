@@ -79,6 +79,7 @@ impl Input {
                 trace_id: self.trace_id,
                 parent_id: self.parent_id,
                 parent_sampled: self.parent_id.map(|_| true),
+                within: false,
                 ot: OtState { th: None, rv },
             },
         };
@@ -202,9 +203,18 @@ fn written(
         status: Status::recorded(status).expect("three digits or none"),
         trace: Trace::join(parent, head.tracestate.ot(), &mut IdSource::new([1, 2, 3, 4])),
     };
+    decoded(&request, &head, peer, threshold)
+}
+
+fn decoded(
+    request: &Request<'_>,
+    head: &RequestHead<'_>,
+    peer: Option<SocketAddr>,
+    threshold: Option<Threshold>,
+) -> Span {
     let bytes = write(&HttpSpan {
-        request: &request,
-        head: &head,
+        request,
+        head,
         peer,
         span_id: [7; 8],
         threshold,
@@ -295,6 +305,25 @@ fn a_trace_that_begins_here_has_no_parent_and_no_state_of_others() {
     assert!(span.parent_span_id.is_empty());
     assert_eq!(span.trace_state, "ot=th:8");
     assert_eq!(span.flags, 0x101);
+}
+
+#[test]
+fn what_a_service_asks_while_it_answers_is_a_child_of_its_own_span_whatever_state_its_head_sends() {
+    let head = parse_head(b"GET /x HTTP/1.1\r\ntracestate: vendor=1\r\n\r\n").expect("a head");
+    let request = Request {
+        service: ServiceId(1),
+        start_ns: 10,
+        end_ns: 30,
+        method: head.method,
+        target: Target::Peer(PeerId(1)),
+        template: OTHER,
+        status: Status::recorded(200).expect("three digits"),
+        trace: Trace::within([1; 16], [2; 8], Some(true)),
+    };
+    let span = decoded(&request, &head, None, Some(Threshold::ALWAYS));
+    assert_eq!((span.trace_id, span.parent_span_id), (vec![1; 16], vec![2; 8]));
+    assert_eq!(span.trace_state, "ot=th:0");
+    assert_eq!(span.flags, 0x101, "its parent is of the same process");
 }
 
 #[test]

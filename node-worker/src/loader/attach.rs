@@ -59,13 +59,19 @@ const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 14] {
     ]
 }
 
-/// The number in [`maps::NEXT`] of the program that tells transfers.
-const RAW_TRANSFER: u32 = 0;
+/// Their places are their numbers in [`maps::NEXT`].
+const NEXT: [&str; 2] = [programs::RAW_TRANSFER, programs::REQUEST_BEGUN];
 
-/// Loads the program that `sys_exit` goes on with for connections that are not paired in the kernel, and says where it is. To be called
-/// before `sys_exit` runs. The array stays in the object: the kernel empties it when its last descriptor is closed.
-pub(super) fn connect_raw_transfer(object: &mut Ebpf, types: &Btf) -> Result<(), LoadError> {
-    let program = load_sys_exit(object, programs::RAW_TRANSFER, types)?;
+/// Loads the programs that `sys_exit` goes on with, and says where they are. To be called before `sys_exit` runs. The array stays in the
+/// object: the kernel empties it when its last descriptor is closed.
+pub(super) fn connect_next(object: &mut Ebpf, types: &Btf) -> Result<(), LoadError> {
+    (0..)
+        .zip(NEXT)
+        .try_for_each(|(number, name)| connect(object, types, number, name))
+}
+
+fn connect(object: &mut Ebpf, types: &Btf, number: u32, name: &'static str) -> Result<(), LoadError> {
+    let program = load_sys_exit(object, name, types)?;
     let of_object = |error| LoadError::Object(Box::new(error));
     let fd = program.fd().map_err(of_object)?;
     let fd = fd
@@ -75,7 +81,7 @@ pub(super) fn connect_raw_transfer(object: &mut Ebpf, types: &Btf) -> Result<(),
         .map_mut(maps::NEXT)
         .ok_or(LoadError::Missing { name: maps::NEXT })?;
     let mut next = ProgramArray::try_from(map).map_err(LoadError::from_map)?;
-    next.set(RAW_TRANSFER, &fd, 0).map_err(LoadError::from_map)
+    next.set(number, &fd, 0).map_err(LoadError::from_map)
 }
 
 fn load_sys_exit<'a>(

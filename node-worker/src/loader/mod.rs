@@ -30,8 +30,9 @@ pub use kernel_types::TypesError;
 pub use price::{Price, PriceError, Work};
 pub use probes::{LoaderOptions, Probes};
 pub use shoalwatch_ebpf_common::{
-    BUCKETS, Counter, CounterKey, HEAD_BYTES, MAX_ROUTES, MAX_ROWS, NO_SPANS, PEERS_FULL, ProcessEvent, ProcessKind,
-    ROUTES_FULL, RawEvent, RawKind, RawNews, RawRequest, RequestEvent, Role, RouteKey, RouteRows, Stat, Task, UnderWay,
+    BUCKETS, Caller, Counter, CounterKey, HEAD_BYTES, MAX_ROUTES, MAX_ROWS, NO_SPANS, PEERS_FULL, ProcessEvent,
+    ProcessKind, ROUTES_FULL, RawEvent, RawKind, RawNews, RawRequest, RequestEvent, Role, RouteKey, RouteRows, Stat,
+    Task, UnderWay,
     http1::{self, Method},
     limit, peer_hash, sampling,
 };

@@ -114,7 +114,7 @@ impl Probes {
         let sockets = SocketOffsets::read()?;
         let mut object = attach::load_object(options, newtask.as_ref().ok().copied(), &sockets)?;
         let types = Btf::from_sys_fs().map_err(TypesError::Unusable)?;
-        attach::connect_raw_transfer(&mut object, &types)?;
+        attach::connect_next(&mut object, &types)?;
         attach::attach_sys_exit(&mut object, &types)?;
         drop(types);
         let mut degraded = attach::attach_others(&mut object, newtask);
@@ -145,15 +145,16 @@ impl Probes {
     /// Observes a process from now on, or changes what is said of one that is observed. What the kernel writes stays as it is.
     pub fn select(&mut self, tgid: u32, task: Task) -> Result<(), ProbeError> {
         // A loss that the kernel counts between this read and the write below is missing here, not in `stats`.
-        let (lost, generation, strays) = self.tasks.get(&tgid, 0).map_or_else(
+        let (lost, generation, strays, threads) = self.tasks.get(&tgid, 0).map_or_else(
             // What descriptors of an earlier process of this number led to is not what this one's lead to.
-            |_unknown| (0, rand::random(), 0),
-            |known| (known.lost, known.generation, known.strays),
+            |_unknown| (0, rand::random(), 0, 0),
+            |known| (known.lost, known.generation, known.strays, known.threads),
         );
         let task = Task {
             lost,
             generation,
             strays,
+            threads,
             ..task
         };
         self.tasks

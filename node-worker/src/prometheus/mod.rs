@@ -240,6 +240,7 @@ fn kernel(page: &mut Page, snapshot: &Snapshot) {
         ("reported", Stat::Events),
         ("aborted", Stat::Aborted),
         ("reset", Stat::Reset),
+        ("joined", Stat::Joined),
     ];
     for (step, stat) in steps {
         page.sample(NAME, &[("step", step)], snapshot.kernel.get(stat));

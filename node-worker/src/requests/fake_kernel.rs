@@ -182,6 +182,8 @@ fn event(tgid: u32, service: u32, status: u16, head: &[u8]) -> RequestEvent<'_> 
         end_ns: 2_000,
         randomness: 0,
         threshold: 0,
+        seed: None,
+        caller: None,
         peer: None,
         tgid,
         tid: tgid,

@@ -1,9 +1,9 @@
 //! Requests of processes whose pod is not known yet.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU64};
 
 use super::came::Came;
-use crate::loader::{RequestEvent, Role, sampling::Decision};
+use crate::loader::{Caller, RequestEvent, Role, sampling::Decision};
 
 /// Requests that wait at most, on the whole node.
 const MAX_HELD: usize = 4096;
@@ -15,6 +15,8 @@ pub(super) struct HeldRequest {
     end_ns: u64,
     status: u16,
     role: Role,
+    seed: Option<NonZeroU64>,
+    caller: Option<Caller>,
     peer: Option<SocketAddr>,
     head: Box<[u8]>,
     pub(super) came: Came,
@@ -28,6 +30,8 @@ impl HeldRequest {
             end_ns: self.end_ns,
             randomness: 0,
             threshold: 0,
+            seed: self.seed,
+            caller: self.caller,
             peer: self.peer,
             tgid,
             tid: tgid,
@@ -64,6 +68,8 @@ impl Held {
             end_ns: event.end_ns,
             status: event.status,
             role: event.role,
+            seed: event.seed,
+            caller: event.caller,
             peer: event.peer,
             head: event.head.into(),
             came,
@@ -96,6 +102,8 @@ mod tests {
             end_ns: 2,
             randomness: 0,
             threshold: 0,
+            seed: None,
+            caller: None,
             peer: None,
             tgid,
             tid: tgid,

@@ -2,14 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
 use shoalwatch_pipeline::{
     batch::{BatchLimits, SpanQueue},
-    ids::IdSource,
+    ids::{IdSource, SharedIds},
     loss::Loss,
     otlp::{self, HttpSpan},
     peers::{PeerLimits, PeerTable},
@@ -44,6 +43,7 @@ use crate::{
 pub(super) struct Traffic {
     counters: Arc<Counters>,
     ids: IdSource,
+    shared_ids: SharedIds,
     pub(super) routes: RouteTable,
     pub(super) peers: PeerTable,
     pub(super) red: RedMetrics,
@@ -89,6 +89,7 @@ impl Traffic {
         Self {
             counters,
             ids: IdSource::new(rand::random()),
+            shared_ids: SharedIds::default(),
             routes: RouteTable::new(routes),
             peers: PeerTable::new(peers),
             red: RedMetrics::new(red),
@@ -170,7 +171,10 @@ impl Traffic {
             target: self.target(event, id, &template),
             template: &template,
             status,
-            trace: Trace::join(parent, head.tracestate.ot(), &mut self.ids),
+            trace: match parent {
+                Some(_) => Trace::join(parent, head.tracestate.ot(), &mut self.ids),
+                None => self.begin_trace(event),
+            },
         };
         let mut lesson = None;
         if event.counted.is_none() {
@@ -191,6 +195,21 @@ impl Traffic {
             self.note_exporting(id);
         }
         lesson
+    }
+
+    /// The trace of a request whose head names none.
+    fn begin_trace(&mut self, event: &RequestEvent<'_>) -> Trace {
+        let Some(seed) = event.seed else {
+            return Trace::begin(self.ids.trace_id());
+        };
+        if event.role == Role::Server {
+            return Trace::begin(self.shared_ids.trace_id(seed));
+        }
+        let trace_id = event
+            .caller
+            .map_or_else(|| self.shared_ids.trace_id(seed), |caller| caller.trace_id);
+        let sampled = event.caller.map(|caller| caller.sampled);
+        Trace::within(trace_id, self.shared_ids.span_id(seed), sampled)
     }
 
     fn note_exporting(&mut self, id: ServiceId) {
@@ -226,7 +245,7 @@ impl Traffic {
             _ => self.sample(&request, service, now),
         };
         if let Some(threshold) = threshold {
-            self.keep(&request, head, event.peer, service, threshold, now);
+            self.keep(event, &request, head, service, threshold, now);
         }
     }
 
@@ -356,9 +375,9 @@ impl Traffic {
 
     fn keep(
         &mut self,
+        event: &RequestEvent<'_>,
         request: &Request<'_>,
         head: &RequestHead<'_>,
-        peer: Option<SocketAddr>,
         service: &Service,
         threshold: Option<Threshold>,
         now: Now,
@@ -367,8 +386,12 @@ impl Traffic {
         let span = HttpSpan {
             request,
             head,
-            peer,
-            span_id: self.ids.span_id(),
+            peer: event.peer,
+            // What the service asks others meanwhile names it as its parent.
+            span_id: match event.seed {
+                Some(seed) if event.role == Role::Server => self.shared_ids.span_id(seed),
+                _ => self.ids.span_id(),
+            },
             threshold,
         };
         spans.push(&service.otlp, now.monotonic_ns, &self.counters.losses, |out| {

@@ -15,6 +15,7 @@ mod pairing;
 mod raw;
 mod scenario;
 mod servers;
+mod threads;
 
 #[path = "../shared/tracefs.rs"]
 mod tracefs;

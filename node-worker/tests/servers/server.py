@@ -1,10 +1,11 @@
-"""Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/drop/...` by closing, and `/hold/...` not before
-the client has closed. Usage: server.py PORT [fork | at-once]
+"""Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/relay/PORT/PATH` with what the server at PORT
+answers to `/status/PATH`, `/drop/...` by closing, and `/hold/...` not before the client has closed. Usage: server.py PORT [fork | at-once]
 
 With `fork`, every accepted connection is answered by a child of its own, as soon as a line comes on standard input. With `at-once`, the
 body does not wait for the client's acknowledgement of the head.
 """
 
+import http.client
 import os
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
@@ -22,7 +23,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.recv(1)
             self.close_connection = True
             return
-        status, chunked = int(code), kind == "chunked"
+        status = self.relay(code) if kind == "relay" else int(code)
+        chunked = kind == "chunked"
         has_body = status not in (204, 304)
         body = b"python\n" if has_body else b""
         self.send_response(status)
@@ -36,6 +38,15 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_GET
+
+    def relay(self, port):
+        """On a connection of the handler's own, which is one for each connection."""
+        if not hasattr(self, "other"):
+            self.other = http.client.HTTPConnection("127.0.0.1", int(port))
+        self.other.request("GET", "/status/" + self.path.split("/", 3)[3])
+        answer = self.other.getresponse()
+        answer.read()
+        return answer.status
 
     def read_body(self):
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):

@@ -8,12 +8,13 @@ use std::{
     thread,
 };
 
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 
 use crate::{
+    client::Client,
     harness::{Outcome, Process, find, turn, wait_for},
     servers::{Calls, Counts, Server, server_file},
-    sink::Sink,
+    sink::{Sink, text},
     worker::{ConfigFile, Worker},
 };
 
@@ -105,10 +106,81 @@ fn every_call_of_python_is_told_once_and_is_no_event_of_an_sli() {
     let mut urls: BTreeMap<String, u64> = BTreeMap::new();
     for (_, span) in &spans {
         assert_eq!((span.name.as_str(), span.kind()), ("GET", SpanKind::Client));
-        *urls.entry(crate::sink::text(&span.attributes, "url.full")).or_default() += 1;
+        *urls.entry(text(&span.attributes, "url.full")).or_default() += 1;
     }
     let expected = sent
         .iter()
         .map(|((peer, status), count)| (format!("http://{peer}/status/{status}/x"), *count));
     assert_eq!(urls, expected.collect());
+}
+
+/// Spans of a kind, by the last part of their path.
+fn by_name(sink: &Sink, kind: SpanKind) -> BTreeMap<String, Span> {
+    let of_kind = sink.spans().into_iter().filter(|(_, span)| span.kind() == kind);
+    let named = of_kind.map(|(_, span)| {
+        let path = text(&span.attributes, "url.path");
+        (path.rsplit('/').next().unwrap_or_default().to_owned(), span)
+    });
+    named.collect()
+}
+
+/// What is relayed by one connection: every third request has a caller, who sampled every second one of those.
+fn relay(server: SocketAddr, to: SocketAddr, name: &str, requests: u64) -> Outcome<()> {
+    let mut client = Client::connect(server)?;
+    for number in 0..requests {
+        let (id, sampled) = (rand::random::<u128>(), number % 2);
+        let caller = match number % 3 {
+            0 => format!("traceparent: 00-{id:032x}-00000000000000aa-0{sampled}\r\n"),
+            _ => String::new(),
+        };
+        let (status, _) = client.get(&format!("/relay/{}/200/{name}-{number}", to.port()), &caller)?;
+        assert_eq!(status, 200);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_python_asks_while_it_answers_is_in_the_same_trace_and_kept_or_dropped_with_it() {
+    let Some(_turn) = turn(&["python3", "node"]) else {
+        return;
+    };
+    let (server, other) = (
+        Server::script("python3", "server.py").unwrap(),
+        Server::script("node", "server.js").unwrap(),
+    );
+    let sink = Sink::start().unwrap();
+    let config = ConfigFile::new(&[("web", &server)], "0.5").unwrap();
+    let worker = Worker::start(&config, Some(&sink)).unwrap();
+    worker.wait_for_processes(1).unwrap();
+    let joined = || worker.metric("shoalwatch_kernel_requests_total", &["step=\"joined\""]);
+    relay(server.address, other.address, "first", 40).unwrap();
+    let before = joined().unwrap();
+    assert!(before > 0, "its threads were not seen to serve one request each");
+    thread::scope(|scope| {
+        for name in ["a", "b", "c", "d"] {
+            scope.spawn(move || relay(server.address, other.address, name, 100).unwrap());
+        }
+    });
+    assert_eq!(joined().unwrap() - before, 400);
+    let pairs = wait_for("pairs of spans", || {
+        let (mut outer, mut inner) = (by_name(&sink, SpanKind::Server), by_name(&sink, SpanKind::Client));
+        outer.retain(|name, _| !name.starts_with("first"));
+        inner.retain(|name, _| !name.starts_with("first"));
+        let level =
+            worker.metric("shoalwatch_sampling_decisions_total", &["decision=\"kept\""])? == sink.span_count() as u64;
+        let same = outer.keys().eq(inner.keys());
+        Ok((level && same && !outer.is_empty()).then_some((outer, inner)))
+    });
+    let (outer, inner) = pairs.unwrap();
+    assert!((100..300).contains(&outer.len()), "{} of 400 at one half", outer.len());
+    for (name, inner) in &inner {
+        let outer = &outer[name];
+        assert_eq!(
+            (&inner.trace_id, &inner.parent_span_id),
+            (&outer.trace_id, &outer.span_id),
+            "{name}"
+        );
+        assert!(outer.start_time_unix_nano < inner.start_time_unix_nano, "{name}");
+        assert!(outer.end_time_unix_nano > inner.end_time_unix_nano, "{name}");
+    }
 }

@@ -90,8 +90,8 @@ impl HttpSpan<'_> {
             rv: self.request.trace.ot.rv,
         };
         match self.request.trace.parent_id {
-            Some(_) => self.head.tracestate.write_with(ot, out),
-            None => TraceStateLines::default().write_with(ot, out),
+            Some(_) if !self.request.trace.within => self.head.tracestate.write_with(ot, out),
+            _ => TraceStateLines::default().write_with(ot, out),
         }
     }
 

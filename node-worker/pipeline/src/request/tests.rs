@@ -19,6 +19,7 @@ pub(crate) fn request() -> Request<'static> {
             trace_id: [7; 16],
             parent_id: None,
             parent_sampled: None,
+            within: false,
             ot: OtState::default(),
         },
     }

@@ -61,6 +61,8 @@ impl Owner {
             end_ns: exchange.end_ns,
             randomness: 0,
             threshold: 0,
+            seed: None,
+            caller: None,
             peer: self.peer,
             tgid: self.tgid,
             tid: self.tid,

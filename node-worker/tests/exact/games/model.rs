@@ -121,14 +121,7 @@ impl Model {
             } => self.request(game, socket, body, &pieces(number, how, cut)),
             Move::Answer { socket, number, how } => self.answer(game, socket, number, how),
             Move::Fly { socket } => self.fly(game, socket),
-            Move::Land { socket } => {
-                let flying = |place: &usize| self.sockets[*place].flying.is_some();
-                let flying: Vec<usize> = (0..self.sockets.len()).filter(flying).collect();
-                match flying.is_empty() {
-                    false => self.land(game, flying[socket.index(flying.len())]),
-                    true => Ok(()),
-                }
-            }
+            Move::Land { socket } => self.land_any(game, socket),
             Move::Leave { socket } => self.leave(game, socket),
             Move::Part { socket } => {
                 if let Some(place) = self.pick(socket, |socket| !socket.shut && socket.flying.is_none()) {
@@ -295,6 +288,15 @@ impl Model {
         // The thread's call has begun.
         socket.client.as_ref().ok_or("no client")?.peek(&mut [0])?;
         Ok(())
+    }
+
+    fn land_any(&mut self, game: &mut Game, socket: Index) -> Outcome<()> {
+        let flying = |place: &usize| self.sockets[*place].flying.is_some();
+        let flying: Vec<usize> = (0..self.sockets.len()).filter(flying).collect();
+        if flying.is_empty() {
+            return Ok(());
+        }
+        self.land(game, flying[socket.index(flying.len())])
     }
 
     fn land(&mut self, game: &mut Game, place: usize) -> Outcome<()> {
