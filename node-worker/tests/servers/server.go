@@ -1,5 +1,5 @@
-// Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/drop/...` by closing, and `/hold/...` not before
-// the client has closed. Usage: server PORT
+// Answers `/status/CODE/...` with that code, `/chunked/CODE/...` with a chunked body, `/relay/PORT/PATH` with what the server at
+// PORT answers to `/status/PATH`, `/drop/...` by closing, and `/hold/...` not before the client has closed. Usage: server PORT
 package main
 
 import (
@@ -22,6 +22,9 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	code, err := strconv.Atoi(words[2])
+	if words[1] == "relay" {
+		code, err = relay(words[2], strings.SplitN(r.URL.Path, "/", 4)[3])
+	}
 	if err != nil {
 		code = http.StatusBadRequest
 	}
@@ -37,6 +40,16 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	if hasBody {
 		_, _ = io.WriteString(w, "go\n")
 	}
+}
+
+func relay(port, path string) (int, error) {
+	answer, err := http.Get("http://127.0.0.1:" + port + "/status/" + path)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, err
 }
 
 func main() {

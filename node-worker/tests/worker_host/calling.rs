@@ -152,16 +152,11 @@ fn what_python_asks_while_it_answers_is_in_the_same_trace_and_kept_or_dropped_wi
     let config = ConfigFile::new(&[("web", &server)], "0.5").unwrap();
     let worker = Worker::start(&config, Some(&sink)).unwrap();
     worker.wait_for_processes(1).unwrap();
-    let joined = || worker.metric("shoalwatch_kernel_requests_total", &["step=\"joined\""]);
     relay(server.address, other.address, "first", 40).unwrap();
-    let before = joined().unwrap();
+    let before = joined(&worker).unwrap();
     assert!(before > 0, "its threads were not seen to serve one request each");
-    thread::scope(|scope| {
-        for name in ["a", "b", "c", "d"] {
-            scope.spawn(move || relay(server.address, other.address, name, 100).unwrap());
-        }
-    });
-    assert_eq!(joined().unwrap() - before, 400);
+    relay_by(&["a", "b", "c", "d"], &server, &other).unwrap();
+    assert_eq!(joined(&worker).unwrap() - before, 400);
     let pairs = wait_for("pairs of spans", || {
         let (mut outer, mut inner) = (by_name(&sink, SpanKind::Server), by_name(&sink, SpanKind::Client));
         outer.retain(|name, _| !name.starts_with("first"));
@@ -183,4 +178,33 @@ fn what_python_asks_while_it_answers_is_in_the_same_trace_and_kept_or_dropped_wi
         assert!(outer.start_time_unix_nano < inner.start_time_unix_nano, "{name}");
         assert!(outer.end_time_unix_nano > inner.end_time_unix_nano, "{name}");
     }
+}
+
+/// Relays by several connections at a time.
+fn relay_by(names: &[&str], server: &Server, to: &Server) -> Outcome<()> {
+    let one = |name: &str| relay(server.address, to.address, name, 100).map_err(|error| error.to_string());
+    thread::scope(|scope| {
+        let running: Vec<_> = names.iter().map(|name| scope.spawn(|| one(name))).collect();
+        for connection in running {
+            connection.join().map_err(|_panic| "a connection panicked")??;
+        }
+        Ok(())
+    })
+}
+
+/// Calls that were taken for a part of what their thread served.
+fn joined(worker: &Worker) -> Outcome<u64> {
+    worker.metric("shoalwatch_kernel_requests_total", &["step=\"joined\""])
+}
+
+#[test]
+fn goroutines_prove_nothing_and_what_they_ask_stays_apart() {
+    let Some(_turn) = turn(&["go", "node"]) else { return };
+    let (server, other) = (Server::go().unwrap(), Server::script("node", "server.js").unwrap());
+    let config = ConfigFile::new(&[("web", &server)], "1").unwrap();
+    let worker = Worker::start(&config, None).unwrap();
+    worker.wait_for_processes(1).unwrap();
+    relay_by(&["a", "b", "c", "d"], &server, &other).unwrap();
+    relay_by(&["e"], &server, &other).unwrap();
+    assert_eq!(joined(&worker).unwrap(), 0);
 }
