@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use crate::http_client::Destinations;
 use crate::logging::Format;
 
 /// The Shoalwatch operator: watches the kinds, programs the nodes, judges SLOs and undoes bad releases.
@@ -54,6 +55,17 @@ pub struct Args {
         default_value = "/var/run/secrets/shoalwatch/token"
     )]
     pub replica_token_file: PathBuf,
+
+    /// Where SLOs may have the operator connect, for webhooks and indicator.prometheus: up to 256, comma-separated, of names as they
+    /// are written in SLOs, *.example.org for all names below one, and blocks of addresses such as 10.0.0.0/8. Default: anywhere.
+    /// Its own host and its cloud's metadata (loopback, link-local) are refused unless a block among them is listed.
+    #[arg(
+        long,
+        env = "SHOALWATCH_ALLOWED_DESTINATIONS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub allowed_destinations: Destinations,
 
     /// How a line of the log looks.
     #[arg(long, env = "SHOALWATCH_LOG_FORMAT", value_enum, default_value = "json")]

@@ -22,6 +22,7 @@ use crate::clock::ManualClock;
 use crate::controllers::slo::{Gauges, Todo};
 use crate::events;
 use crate::history;
+use crate::http_client::HttpClient;
 use crate::status::{self, Budget};
 use crate::testing::{ApiServer, api_server};
 
@@ -56,7 +57,8 @@ async fn room_of(leading: bool, prepare: impl FnOnce(&Distribution)) -> Room {
         events,
         statuses,
         opened: history::open(data.path()).await,
-        polls: crate::polling::channel(ManualClock::at("2026-11-22T05:00:00Z")).0,
+        polls: crate::polling::channel(ManualClock::at("2026-11-22T05:00:00Z"), HttpClient::on_loopback()).0,
+        http: HttpClient::on_loopback(),
         metrics: Metrics::register(&mut registry),
     });
     Room {
