@@ -336,6 +336,23 @@ async fn without_the_right_nothing_is_asked_of_the_target_and_the_remedy_is_told
 }
 
 #[tokio::test]
+async fn a_right_that_turns_out_to_be_missing_is_asked_for_anew() {
+    let mut room = room(true).await;
+    let Todo { slo, uid, .. } = act();
+    room.desk.access.learn("shop", Some(true), Instant::now());
+    assert!(!room.desk.access.is_stale("shop", Instant::now()));
+    let acted = Outcome::Acted {
+        target: slo.clone(),
+        slo,
+        uid,
+        outcome: PatchOutcome::Forbidden("deployments is forbidden".to_owned()),
+        after: None,
+    };
+    room.desk.outcome(Ok(acted)).unwrap();
+    assert!(room.desk.access.is_stale("shop", Instant::now()));
+}
+
+#[tokio::test]
 async fn a_lease_lost_at_the_last_moment_keeps_the_patch_from_being_sent() {
     let mut room = room(true).await;
     room.lease.send_replace(Leadership {
