@@ -116,4 +116,20 @@ mod tests {
         let error = Args::try_parse_from(["operator", "--namespace=Not_A_Name", "--pod-name=a"]).unwrap_err();
         assert!(error.to_string().contains("write a Kubernetes name"), "{error}");
     }
+
+    #[test]
+    fn destinations_are_any_unless_they_are_listed_and_what_is_none_is_named() {
+        let with = |list: &str| {
+            let list = format!("--allowed-destinations={list}");
+            Args::try_parse_from(["operator", "--namespace=a", "--pod-name=a", &list])
+        };
+        let allowed = |list: &str| with(list).unwrap().allowed_destinations;
+        assert_eq!(allowed(""), Destinations::default());
+        assert_ne!(allowed("prometheus.monitoring,10.0.0.0/8"), Destinations::default());
+        let error = with("prometheus.monitoring,http://a").unwrap_err().to_string();
+        assert!(
+            error.contains("\"http://a\" is no destination: write a name"),
+            "{error}"
+        );
+    }
 }

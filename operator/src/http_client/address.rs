@@ -38,7 +38,7 @@ impl Address {
         }
     }
 
-    /// The one whose path and query, if any, stand in `uri`, which was an address before.
+    /// The one that `uri` was made of.
     pub(super) fn of(uri: Uri) -> Self {
         Self(uri)
     }

@@ -22,7 +22,7 @@ use tower::Service;
 use super::destinations::Refused;
 use super::{Address, Destinations, HttpError};
 
-/// How long one of several addresses of a name is tried, before the next one is.
+/// How long an address of a name is tried, if there is a next one.
 const EACH: Duration = Duration::from_secs(2);
 
 /// Connects, and secures what is to be secured.
@@ -134,15 +134,15 @@ impl Connector {
 
 /// The first that takes the connection.
 async fn first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        let connecting = timeout(EACH, TcpStream::connect(address)).await;
-        match connecting.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+    let Some((last, earlier)) = addresses.split_last() else {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    };
+    for address in earlier {
+        if let Ok(Ok(stream)) = timeout(EACH, TcpStream::connect(address)).await {
+            return Ok(stream);
         }
     }
-    Err(failed)
+    TcpStream::connect(last).await
 }
 
 /// Authorities are those that the machine or `SSL_CERT_FILE` names; an image without any has Mozilla's.
