@@ -65,7 +65,7 @@ pub(crate) fn url(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "maxLength": 2048,
         "x-kubernetes-validations": [{
-            "rule": "self.matches('^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[!$-~]*)?$')",
+            "rule": "self.matches('^https?://([A-Za-z0-9][A-Za-z0-9._-]*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[0-9]{1,5})?(/[!$-~]*)?$')",
             "message": "write an address such as https://hooks.example/slo: http or https, no user, no fragment",
         }],
     })

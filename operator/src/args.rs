@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use crate::http_client::Destinations;
 use crate::logging::Format;
 
 /// The Shoalwatch operator: watches the kinds, programs the nodes, judges SLOs and undoes bad releases.
@@ -55,6 +56,17 @@ pub struct Args {
     )]
     pub replica_token_file: PathBuf,
 
+    /// Where SLOs may have the operator connect, for webhooks and indicator.prometheus: up to 256, comma-separated, of names as they
+    /// are written in SLOs, *.example.org for all names below one, and blocks of addresses such as 10.0.0.0/8. Default: anywhere.
+    /// Its own host and its cloud's metadata (loopback, link-local) are refused unless a block among them is listed.
+    #[arg(
+        long,
+        env = "SHOALWATCH_ALLOWED_DESTINATIONS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub allowed_destinations: Destinations,
+
     /// How a line of the log looks.
     #[arg(long, env = "SHOALWATCH_LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: Format,
@@ -103,5 +115,21 @@ mod tests {
     fn a_namespace_that_is_no_name_is_refused_with_what_to_write() {
         let error = Args::try_parse_from(["operator", "--namespace=Not_A_Name", "--pod-name=a"]).unwrap_err();
         assert!(error.to_string().contains("write a Kubernetes name"), "{error}");
+    }
+
+    #[test]
+    fn destinations_are_any_unless_they_are_listed_and_what_is_none_is_named() {
+        let with = |list: &str| {
+            let list = format!("--allowed-destinations={list}");
+            Args::try_parse_from(["operator", "--namespace=a", "--pod-name=a", &list])
+        };
+        let allowed = |list: &str| with(list).unwrap().allowed_destinations;
+        assert_eq!(allowed(""), Destinations::default());
+        assert_ne!(allowed("prometheus.monitoring,10.0.0.0/8"), Destinations::default());
+        let error = with("prometheus.monitoring,http://a").unwrap_err().to_string();
+        assert!(
+            error.contains("\"http://a\" is no destination: write a name"),
+            "{error}"
+        );
     }
 }

@@ -208,6 +208,7 @@ fn wire(args: &Args, client: &Client, admin: TcpListener, supervisor: &mut Super
         deliveries: delivered,
         leadership,
         data_dir: args.data_dir.clone(),
+        destinations: args.allowed_destinations.clone(),
         clock,
         replica: Some(replica),
         registry: &mut registry,

@@ -134,11 +134,12 @@ pub struct Requests {
 #[serde(rename_all = "camelCase")]
 pub struct PrometheusIndicator {
     /// Where its HTTP API is, or that of a Thanos, Mimir or `VictoriaMetrics`: what comes before /api/v1/query, such as
-    /// `"http://prometheus.monitoring:9090"`. Plain http, without credentials. From 8 to 512 characters.
+    /// `"http://prometheus.monitoring:9090"`. http or https, without credentials. From 8 to 512 characters. The operator asks none of
+    /// its own host's addresses (loopback, link-local), and where its flag --allowed-destinations is set, only those that it lists.
     #[schemars(length(min = 8, max = 512))]
     #[x_kube(validation = (
-        "self.matches('^http://[A-Za-z0-9.:_\\\\[\\\\]-]+(/[A-Za-z0-9._~%/-]*)?$')",
-        "write an address that begins with http:// and has no credentials, query or fragment, such as http://prometheus.monitoring:9090"
+        "self.matches('^https?://[A-Za-z0-9.:_\\\\[\\\\]-]+(/[A-Za-z0-9._~%/-]*)?$')",
+        "write an address that begins with http:// or https:// and has no credentials, query or fragment, such as http://prometheus.monitoring:9090"
     ))]
     pub url: String,
 

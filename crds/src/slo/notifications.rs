@@ -46,8 +46,9 @@ fn all_events() -> Vec<NotifiedEvent> {
     "write exactly one of url and urlSecretRef; one with a secret in it belongs into a Secret"
 ))]
 pub struct Webhook {
-    /// Its address, such as `https://hooks.example/slo`: http or https, a name or IPv4 address, up to 2048 characters. Redirects are
-    /// not followed. Addresses of the operator's own host (loopback, link-local) are refused.
+    /// Its address, such as `https://hooks.example/slo`: http or https, a name or an IP address, up to 2048 characters. Redirects are
+    /// not followed. Addresses of the operator's own host (loopback, link-local) are refused, and where the operator's flag
+    /// --allowed-destinations is set, all that it does not list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::url")]
     pub url: Option<String>,

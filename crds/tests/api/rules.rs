@@ -84,6 +84,7 @@ fn an_slo_of_a_prometheus_needs_no_target_and_never_gets_one() {
         "http://prometheus.monitoring:9090",
         "http://10.0.0.7/prom/tenant-1",
         "http://[fd00::7]:9090/",
+        "https://prometheus.monitoring:9090",
     ] {
         polled["spec"]["indicator"] = json!({"prometheus": {"url": url, "good": "a", "total": "b"}});
         let defaulted = apply_defaults(&schema, &polled);
@@ -94,6 +95,29 @@ fn an_slo_of_a_prometheus_needs_no_target_and_never_gets_one() {
         found.iter().any(|(_, said)| said.contains("create another SLO")),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_webhook_is_at_a_name_or_an_address() {
+    let schema = schema::<Slo>();
+    let mut told = slo("checkout", "99.9");
+    let with = |url: &str| json!([{"name": "oncall", "webhook": {"url": url}}]);
+    for url in [
+        "https://hooks.example/slo?key=a%20b",
+        "http://10.0.0.7:8080",
+        "https://[fd00::7]:8443/slo",
+    ] {
+        told["spec"]["notifications"] = with(url);
+        assert_eq!(refusals(&schema, &told, None), [], "{url}");
+    }
+    for url in [
+        "https://[hooks.example]/",
+        "https://[fd00::7/slo",
+        "https://a:b@[fd00::7]/",
+    ] {
+        told["spec"]["notifications"] = with(url);
+        assert_eq!(refusals(&schema, &told, None).len(), 1, "{url}");
+    }
 }
 
 #[test]

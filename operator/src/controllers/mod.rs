@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::distribution::{Delivery, Distribution};
+use crate::http_client::{Destinations, HttpClient};
 use crate::lease::Leadership;
 use crate::replicas::{DECISIONS, Replica};
 use crate::status::{self, Budget};
@@ -56,6 +57,8 @@ pub struct Inputs<'a> {
     pub leadership: watch::Receiver<Leadership>,
     /// Where the history file is.
     pub data_dir: PathBuf,
+    /// Where SLOs may have the operator connect.
+    pub destinations: Destinations,
     /// The wall clock.
     pub clock: SharedClock,
     /// This one among other replicas; `None`: there are no others.
@@ -93,6 +96,7 @@ pub fn run(inputs: Inputs<'_>) -> impl Future<Output = Result<(), Error>> + Send
         deliveries,
         leadership,
         data_dir,
+        destinations,
         clock,
         replica,
         registry,
@@ -119,7 +123,8 @@ pub fn run(inputs: Inputs<'_>) -> impl Future<Output = Result<(), Error>> + Send
         let (watches, changes) = world::watches::start(&client, &namespace, &metrics.watches);
         helpers.spawn(publisher.run());
         helpers.spawn(writer.run(stop.clone()));
-        let (polls, poller) = polling::channel(clock.clone());
+        let http = HttpClient::new(destinations);
+        let (polls, poller) = polling::channel(clock.clone(), http.clone());
         helpers.spawn(poller.run());
         let desk = desk::Desk::new(desk::Parts {
             client,
@@ -131,6 +136,7 @@ pub fn run(inputs: Inputs<'_>) -> impl Future<Output = Result<(), Error>> + Send
             statuses,
             opened,
             polls,
+            http,
             metrics,
         });
         let ended = desk.run(changes, deliveries, decisions, stop).await;

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Inputs, run};
 use crate::clock::SystemClock;
 use crate::distribution::{Delivery, Distribution, Fleet, Worker};
+use crate::http_client::Destinations;
 use crate::lease::Leadership;
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -106,6 +107,7 @@ fn start(client: Client, namespace: String, turn: MutexGuard<'static, ()>) -> Cl
         deliveries: delivered,
         leadership,
         data_dir: data.path().to_owned(),
+        destinations: Destinations::default(),
         clock: Arc::new(SystemClock),
         replica: None,
         registry: &mut Registry::default(),

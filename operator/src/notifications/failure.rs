@@ -1,9 +1,6 @@
 //! Why a receiver was not told.
 
-use std::io;
-
-use super::address::NoAddress;
-use super::post::PATIENCE;
+use crate::http_client::{HttpError, NoAddress, REFUSED};
 
 /// Why a receiver was not told. Names its scheme, host and port, and nothing else of its address.
 #[derive(Debug, thiserror::Error)]
@@ -14,47 +11,9 @@ pub(crate) enum Failure {
     /// It sent the operator elsewhere.
     #[error("{origin} answered {code}, a redirect, and these are not followed: write the address that it leads to")]
     Redirect { origin: String, code: u16 },
-    /// It took too long.
-    #[error("{origin} did not answer within {} s", PATIENCE.as_secs())]
-    Timeout { origin: String },
-    /// Its name leads nowhere.
-    #[error("the name of {origin} is not known to DNS")]
-    Unknown {
-        origin: String,
-        #[source]
-        source: io::Error,
-    },
-    /// Its name leads to the operator itself.
-    #[error("{origin} is an address of the operator's own host (loopback, link-local): write one of the receiver")]
-    OwnHost { origin: String },
-    /// It does not listen, or cannot be reached.
-    #[error("no connection to {origin}: look whether it listens, and whether a NetworkPolicy forbids it")]
-    Connect {
-        origin: String,
-        #[source]
-        source: io::Error,
-    },
-    /// It is not who it says it is, or speaks no TLS.
-    #[error("no TLS with {origin}: its certificate must be valid, and of an authority that the operator knows")]
-    Tls {
-        origin: String,
-        #[source]
-        source: io::Error,
-    },
-    /// It does not speak HTTP/1.
-    #[error("{origin} broke off or answered without HTTP/1")]
-    Http {
-        origin: String,
-        #[source]
-        source: hyper::Error,
-    },
-    /// The request has a form that HTTP does not know.
-    #[error("no request to {origin} can be written: look at its address")]
-    Unwritable {
-        origin: String,
-        #[source]
-        source: http::Error,
-    },
+    /// It did not answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// The right to read the Secret is missing.
     #[error("the operator may not get Secret {name}: {remedy}")]
     SecretForbidden { name: String, remedy: String },
@@ -81,13 +40,7 @@ impl Failure {
             Self::Answer { code: 400..=499, .. } => "refused",
             Self::Answer { .. } => "server",
             Self::Redirect { .. } => "redirect",
-            Self::Timeout { .. } => "timeout",
-            Self::Unknown { .. } => "dns",
-            Self::OwnHost { .. } => "own_host",
-            Self::Connect { .. } => "connect",
-            Self::Tls { .. } => "tls",
-            Self::Http { .. } => "http",
-            Self::Unwritable { .. } => "unwritable",
+            Self::Http(error) => error.category(),
             Self::SecretForbidden { .. } => "secret_forbidden",
             Self::SecretMissing { .. } => "secret_missing",
             Self::SecretInvalid { .. } => "secret_invalid",
@@ -95,10 +48,18 @@ impl Failure {
         }
     }
 
+    /// The reason of `NotificationsDelivered=False`.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Http(error) if error.is_refusal() => REFUSED,
+            _ => "GivenUp",
+        }
+    }
+
     /// As [`Backoff`](crate::retry::Backoff) knows it: what only a change can mend is not tried again.
     pub(super) fn for_backoff(&self) -> &'static str {
         match self.category() {
-            "refused" | "redirect" | "own_host" | "unwritable" => "invalid",
+            "refused" | "redirect" | "own_host" | "not_allowed" | "unwritable" => "invalid",
             other => other,
         }
     }

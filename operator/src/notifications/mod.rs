@@ -11,16 +11,12 @@
 //! **Secrets.** An address may hold one, so nothing shows more of it than scheme, host and port: no log, Event, status or metric.
 //! One from a Secret is read for each attempt, and forgotten.
 //!
-//! **Reach.** Who may write an SLO makes the operator connect. So loopback and link-local addresses (the operator's own host, a
-//! cloud's metadata) are refused after the name was resolved, redirects are not followed, and nothing of an answer but its status
-//! is read or shown.
+//! **Reach.** As of everything that an SLO names: see [`crate::http_client`]. Nothing of an answer but its status is read or shown.
 
-mod address;
 mod failure;
 pub(crate) mod metrics;
 pub(crate) mod payload;
 mod place;
-mod post;
 #[cfg(test)]
 pub(crate) mod receiver;
 #[cfg(test)]
@@ -33,9 +29,9 @@ use kube::Client;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
+use crate::http_client::{Address, HttpClient};
 use crate::retry::{Backoff, Next};
 
-pub(crate) use address::Address;
 pub(crate) use failure::Failure;
 pub(crate) use metrics::{Metrics, Slot};
 pub(crate) use payload::Parcel;
@@ -45,6 +41,8 @@ pub(crate) use place::Place;
 const WAITING: usize = 1_024;
 /// Requests at once. A resolver that hangs keeps a thread for up to a minute, and the history file needs some of the 512 there are.
 const AT_ONCE: usize = 32;
+/// How long resolving, connecting and answering may take together.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one piece is tried.
 const GIVE_UP: Duration = Duration::from_mins(15);
 /// A piece that failed so often in a row is worth an Event; sooner, a hiccup would be.
@@ -55,7 +53,8 @@ const TROUBLE: u32 = 3;
 pub(crate) struct Courier {
     client: Client,
     home: Arc<str>,
-    post: post::Post,
+    http: HttpClient,
+    patience: Duration,
     at_once: Arc<Semaphore>,
     waiting: usize,
     metrics: Metrics,
@@ -69,11 +68,12 @@ pub(crate) type Ears = Arc<std::sync::Mutex<Vec<Parcel>>>;
 
 impl Courier {
     /// `home`: the operator's own namespace.
-    pub(crate) fn new(client: Client, home: Arc<str>, metrics: Metrics) -> Self {
+    pub(crate) fn new(client: Client, http: HttpClient, home: Arc<str>, metrics: Metrics) -> Self {
         Self {
             client,
             home,
-            post: post::Post::new(),
+            http,
+            patience: PATIENCE,
             at_once: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: WAITING,
             metrics,
@@ -138,22 +138,27 @@ impl Courier {
         let _turn = self.at_once.acquire().await;
         let told = async {
             let address = place.address(&self.client, &self.home).await?;
-            self.post.send(&address, parcel).await
+            self.send(&address, parcel).await
         };
         let outcome = told.await;
         self.metrics.attempted(&outcome);
         outcome
     }
 
-    #[cfg(test)]
-    pub(crate) fn heard_by(mut self, ears: Ears) -> Self {
-        self.ears = Some(ears);
-        self
+    /// Posts one piece; 2xx is success.
+    async fn send(&self, address: &Address, parcel: &Parcel) -> Result<(), Failure> {
+        let posted = self.http.post(address, &parcel.id, parcel.body.clone(), self.patience);
+        let origin = || address.to_string();
+        match posted.await? {
+            200..=299 => Ok(()),
+            code @ 300..=399 => Err(Failure::Redirect { origin: origin(), code }),
+            code => Err(Failure::Answer { origin: origin(), code }),
+        }
     }
 
     #[cfg(test)]
-    pub(crate) fn on_loopback(mut self) -> Self {
-        self.post.loopback = true;
+    pub(crate) fn heard_by(mut self, ears: Ears) -> Self {
+        self.ears = Some(ears);
         self
     }
 

@@ -5,7 +5,8 @@ use kube::Client;
 use kube::api::Api;
 use tokio::time::timeout;
 
-use super::{Address, Failure};
+use super::{Failure, PATIENCE};
+use crate::http_client::Address;
 use crate::retry;
 use crate::rollback::access::SERVICE_ACCOUNT;
 
@@ -41,7 +42,7 @@ impl Place {
             key: key.clone(),
         };
         let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
-        let found = timeout(super::post::PATIENCE, secrets.get(name)).await;
+        let found = timeout(PATIENCE, secrets.get(name)).await;
         let secret = match found.map_err(|_elapsed| unavailable("timeout"))? {
             Ok(secret) => secret,
             // Not the error itself: one about the answer's form may quote it.

@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::http_client::IDEMPOTENCY_KEY;
+
 /// How one request is answered.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
@@ -78,7 +80,7 @@ impl Receiver {
 }
 
 async fn take(State(desk): State<Desk>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    let key = headers.get(super::post::IDEMPOTENCY_KEY).unwrap();
+    let key = headers.get(IDEMPOTENCY_KEY).unwrap();
     let heard = Heard {
         path: uri.to_string(),
         key: key.to_str().unwrap().to_owned(),

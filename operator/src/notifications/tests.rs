@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use super::payload::Kind;
 use super::receiver::{Answer, Receiver};
 use super::*;
+use crate::http_client::Destinations;
 use crate::logging::chain;
 use crate::testing::{ApiServer, api_server};
 
@@ -24,7 +25,7 @@ fn office() -> Office {
     let (client, server) = api_server();
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let courier = Courier::new(client, "shoalwatch-system".into(), metrics).on_loopback();
+    let courier = Courier::new(client, HttpClient::on_loopback(), "shoalwatch-system".into(), metrics);
     Office {
         courier,
         server,
@@ -130,9 +131,9 @@ async fn a_receiver_that_does_not_answer_in_time_is_left() {
     let office = office();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/secret", listener.local_addr().unwrap());
-    let mut post = office.courier.post.clone();
-    post.patience = Duration::from_millis(1);
-    let failure = post
+    let mut courier = office.courier.clone();
+    courier.patience = Duration::from_millis(1);
+    let failure = courier
         .send(&Address::read(&url).unwrap(), &parcel("a"))
         .await
         .unwrap_err();
@@ -147,7 +148,7 @@ async fn nobody_there_is_no_connection_and_shows_no_path() {
     let url = format!("http://{}/secret?secret", listener.local_addr().unwrap());
     drop(listener);
     let address = Address::read(&url).unwrap();
-    let failure = office.courier.post.send(&address, &parcel("a")).await.unwrap_err();
+    let failure = office.courier.send(&address, &parcel("a")).await.unwrap_err();
     assert_eq!(failure.category(), "connect");
     for shown in [chain(&failure), format!("{failure:?}")] {
         assert!(!shown.contains("secret"), "{shown}");
@@ -161,7 +162,6 @@ async fn tls_is_not_spoken_with_a_server_that_cannot_prove_its_name() {
     let url = receiver.origin.replace("http://", "https://");
     let failure = office
         .courier
-        .post
         .send(&Address::read(&url).unwrap(), &parcel("a"))
         .await
         .unwrap_err();
@@ -171,7 +171,7 @@ async fn tls_is_not_spoken_with_a_server_that_cannot_prove_its_name() {
 #[tokio::test]
 async fn the_operators_own_host_is_not_told() {
     let mut office = office();
-    office.courier.post.loopback = false;
+    office.courier.http = HttpClient::new(Destinations::default());
     let mut receiver = Receiver::open([]).await;
     let failure = deliver(&office, &receiver.origin).await.unwrap_err();
     assert_eq!(failure.category(), "own_host");

@@ -82,12 +82,12 @@ struct Turn {
 }
 
 /// Both sides.
-pub(crate) fn channel(clock: SharedClock) -> (Polls, Poller) {
+pub(crate) fn channel(clock: SharedClock, client: HttpClient) -> (Polls, Poller) {
     let (jobs, asked) = watch::channel(Vec::new());
     let (results, polled) = mpsc::channel(WAITING);
     let other_side = Poller {
         clock,
-        client: HttpClient::new(),
+        client,
         jobs: asked,
         polled: results,
         turns: BTreeMap::new(),

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use form_urlencoded::Serializer;
-use http::Uri;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use shoalwatch_core::polled::{self, AnswerError};
 
-use crate::http_client::{Bounds, HttpClient, HttpError};
+use crate::http_client::{Address, Bounds, HttpClient, HttpError, REFUSED};
 
 /// For each of both queries.
 const BOUNDS: Bounds = Bounds {
@@ -19,8 +18,7 @@ const BOUNDS: Bounds = Bounds {
 /// What is read, and from whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
-    server: String,
-    url: String,
+    address: Address,
     good: String,
     total: String,
     digest: String,
@@ -35,30 +33,35 @@ pub(crate) struct Read {
 
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
-#[error("indicator.prometheus.{query} of {url}")]
-pub(crate) struct PollError {
-    query: &'static str,
-    url: String,
-    #[source]
-    why: Why,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Why {
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    #[error(transparent)]
-    Answer(#[from] AnswerError),
+pub(crate) enum PollError {
+    /// There is no answer.
+    #[error("indicator.prometheus.{query}")]
+    Http {
+        query: &'static str,
+        #[source]
+        source: HttpError,
+    },
+    /// It is of no use.
+    #[error("indicator.prometheus.{query} of {url}")]
+    Answer {
+        query: &'static str,
+        url: String,
+        #[source]
+        source: AnswerError,
+    },
 }
 
 impl PollError {
     /// The reason of `Evaluated=False`, and a label; a bounded word.
     pub(crate) fn category(&self) -> &'static str {
-        match &self.why {
-            Why::Http(HttpError::TooLarge(_)) => "AnswerTooLarge",
-            Why::Http(HttpError::Timeout(_)) => "PrometheusTimeout",
-            Why::Http(_) => "PrometheusUnreachable",
-            Why::Answer(error) => error.category(),
+        match self {
+            Self::Http { source, .. } if source.is_refusal() => REFUSED,
+            Self::Http { source, .. } => match source {
+                HttpError::TooLarge { .. } => "AnswerTooLarge",
+                HttpError::Timeout { .. } => "PrometheusTimeout",
+                _ => "PrometheusUnreachable",
+            },
+            Self::Answer { source, .. } => source.category(),
         }
     }
 }
@@ -67,10 +70,12 @@ impl PollError {
 impl PollError {
     /// A server that hangs.
     pub(crate) fn timed_out() -> Self {
-        Self {
+        Self::Http {
             query: "total",
-            url: "http://prometheus:9090".to_owned(),
-            why: HttpError::Timeout(BOUNDS.time).into(),
+            source: HttpError::Timeout {
+                origin: "http://prometheus:9090".to_owned(),
+                after: BOUNDS.time,
+            },
         }
     }
 }
@@ -78,16 +83,13 @@ impl PollError {
 impl Source {
     /// `None`: there is no such address.
     pub(crate) fn new(url: &str, good: &str, total: &str) -> Option<Self> {
-        let uri: Uri = url.parse().ok()?;
-        let plain = uri.scheme_str() == Some("http") && uri.query().is_none() && !url.contains('@');
-        let server = uri.authority().filter(|_| plain)?.to_string();
+        let address = Address::read(url).ok()?;
         let digest = Sha256::digest([url, good, total].join("\0"));
         let digest = digest
             .first_chunk()
             .map(|begin| format!("{:016x}", u64::from_be_bytes(*begin)));
         Some(Self {
-            server,
-            url: url.trim_end_matches('/').to_owned(),
+            address: Some(address).filter(|address| !address.path_and_query().contains('?'))?,
             good: good.to_owned(),
             total: total.to_owned(),
             digest: digest?,
@@ -96,7 +98,21 @@ impl Source {
 
     /// Host and port.
     pub(crate) fn server(&self) -> &str {
-        &self.server
+        self.address.authority()
+    }
+
+    /// What comes before `/api`.
+    fn prefix(&self) -> &str {
+        self.address.path_and_query().trim_end_matches('/')
+    }
+
+    fn query(&self, query: &str, at: Timestamp) -> Result<Address, HttpError> {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("query", query)
+            .append_pair("time", &format!("{at:.3}"))
+            .append_pair("timeout", &format!("{}s", BOUNDS.time.as_secs()));
+        self.address
+            .at(&format!("{}/api/v1/query?{}", self.prefix(), form.finish()))
     }
 
     /// Another one for other queries.
@@ -108,10 +124,13 @@ impl Source {
 /// Asks for both as they were `at` one time.
 pub(super) async fn read(client: &HttpClient, source: &Source, at: Timestamp) -> Result<Read, PollError> {
     let one = async |query: &'static str, text: &str| {
-        count(client, &source.url, text, at).await.map_err(|why| PollError {
+        let asked = async { client.get(&source.query(text, at)?, BOUNDS).await };
+        let answer = asked.await;
+        let answer = answer.map_err(|source| PollError::Http { query, source })?;
+        polled::read(answer.status, &answer.body).map_err(|error| PollError::Answer {
             query,
-            url: source.url.clone(),
-            why,
+            url: format!("{}{}", source.address, source.prefix()),
+            source: error,
         })
     };
     let (total, good) = futures::join!(one("total", &source.total), one("good", &source.good));
@@ -119,19 +138,4 @@ pub(super) async fn read(client: &HttpClient, source: &Source, at: Timestamp) ->
         total: total?,
         good: good?,
     })
-}
-
-async fn count(client: &HttpClient, url: &str, query: &str, at: Timestamp) -> Result<u64, Why> {
-    let answer = client.get(address(url, query, at)?, BOUNDS).await?;
-    Ok(polled::read(answer.status, &answer.body)?)
-}
-
-fn address(url: &str, query: &str, at: Timestamp) -> Result<Uri, HttpError> {
-    let mut form = Serializer::new(String::new());
-    form.append_pair("query", query)
-        .append_pair("time", &format!("{at:.3}"))
-        .append_pair("timeout", &format!("{}s", BOUNDS.time.as_secs()));
-    let uri = format!("{url}/api/v1/query?{}", form.finish());
-    uri.parse()
-        .map_err(|error: http::uri::InvalidUri| HttpError::Address(error.into()))
 }

@@ -94,7 +94,7 @@ fn ok(values: &[&str]) -> Vec<u8> {
 
 async fn read(source: &Source) -> Result<Read, PollError> {
     let at = "2026-11-22T05:00:00.25Z".parse().unwrap();
-    prometheus::read(&HttpClient::new(), source, at).await
+    prometheus::read(&HttpClient::on_loopback(), source, at).await
 }
 
 async fn failure_of(answer: Vec<u8>) -> (&'static str, String) {
@@ -147,18 +147,20 @@ async fn every_bad_answer_has_a_reason_of_its_own() {
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_vec(),
             "PrometheusUnreachable",
-            "in the middle",
+            "broke off",
         ),
-        (b"SSH-2.0-OpenSSH\r\n".to_vec(), "PrometheusUnreachable", "no answer"),
+        (
+            b"SSH-2.0-OpenSSH\r\n".to_vec(),
+            "PrometheusUnreachable",
+            "without HTTP/1",
+        ),
     ];
     for (answer, reason, words) in cases {
         let (category, told) = failure_of(answer).await;
         assert_eq!(category, reason, "{told}");
         assert!(told.contains(words), "{told}");
-        assert!(
-            told.starts_with("indicator.prometheus.total of http://127.0.0.1:"),
-            "{told}"
-        );
+        assert!(told.starts_with("indicator.prometheus.total"), "{told}");
+        assert!(told.contains("http://127.0.0.1:"), "{told}");
     }
 }
 
@@ -171,12 +173,26 @@ async fn nobody_there_is_told_with_the_address() {
     assert!(chain(&error).contains(&free.to_string()), "{}", chain(&error));
 }
 
+#[tokio::test]
+async fn a_server_that_the_operator_may_not_ask_is_not_asked() {
+    let server = Server::answering(|_| ok(&["1"])).await;
+    let at = "2026-11-22T05:00:00Z".parse().unwrap();
+    for list in ["", "prometheus.monitoring"] {
+        let client = HttpClient::new(list.parse().unwrap());
+        let error = prometheus::read(&client, &server.source(), at).await.unwrap_err();
+        assert_eq!(error.category(), "DestinationRefused");
+        assert!(chain(&error).contains("--allowed-destinations"), "{}", chain(&error));
+    }
+    assert!(server.asked().is_empty());
+}
+
 #[test]
-fn only_plain_addresses_are_sources() {
+fn only_addresses_without_a_query_and_credentials_are_sources() {
     let source = |url| Source::new(url, "a", "b");
-    assert_eq!(source("http://a.b:9090").unwrap().server(), "a.b:9090");
+    for url in ["http://a.b:9090", "https://a.b:9090/prom", "http://[::]:9090"] {
+        assert!(source(url).is_some(), "{url}");
+    }
     for url in [
-        "https://a",
         "a:9090",
         "http://",
         "http://a/?b",
@@ -193,7 +209,7 @@ fn only_plain_addresses_are_sources() {
 #[tokio::test(start_paused = true)]
 async fn each_slo_is_polled_every_fifteen_seconds() {
     let server = Server::answering(|_| ok(&["1"])).await;
-    let (mut polls, poller) = channel(ManualClock::at("2026-11-22T05:00:00Z"));
+    let (mut polls, poller) = channel(ManualClock::at("2026-11-22T05:00:00Z"), HttpClient::on_loopback());
     let poller = tokio::spawn(poller.run());
     polls.follow(vec![job("a", &server.source()), job("b", &server.source())]);
     let began = Instant::now();
@@ -221,7 +237,7 @@ async fn each_slo_is_polled_every_fifteen_seconds() {
 async fn a_server_that_hangs_holds_up_nobody_else_and_its_slos_say_so() {
     let hanging = Server::start(Arc::new(|_| None)).await;
     let server = Server::answering(|_| ok(&["1"])).await;
-    let (mut polls, poller) = channel(Arc::new(SystemClock));
+    let (mut polls, poller) = channel(Arc::new(SystemClock), HttpClient::on_loopback());
     let mut poller = poller;
     let many: Vec<Job> = (0..100)
         .map(|each| job(&format!("hangs-{each}"), &hanging.source()))
@@ -239,7 +255,7 @@ async fn a_server_that_hangs_holds_up_nobody_else_and_its_slos_say_so() {
     let error = next.found.unwrap_err();
     assert_eq!(error.category(), "PrometheusTimeout");
     assert!(
-        chain(&error).ends_with("no whole answer within 5 s"),
+        chain(&error).ends_with("did not answer within 5 s"),
         "{}",
         chain(&error)
     );

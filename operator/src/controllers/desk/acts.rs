@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use shoalwatch_core::rollback::PatchOutcome;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
@@ -143,6 +144,9 @@ impl Desk {
                 outcome,
                 after,
             } => {
+                if let PatchOutcome::Forbidden(_) = outcome {
+                    self.access.doubt(&target.namespace, Instant::now());
+                }
                 if let Some(after) = after {
                     let (found, before) = *after;
                     self.world.refresh(&target, Some(found));

@@ -28,6 +28,7 @@ use crate::clock::{SharedClock, SteadyClock};
 use crate::distribution::{Delivery, Distribution, Fleet};
 use crate::events::Events;
 use crate::history::{Opened, Record};
+use crate::http_client::HttpClient;
 use crate::lease::Leadership;
 use crate::notifications::Courier;
 use crate::polling::{Polled, Polls};
@@ -62,6 +63,7 @@ pub(super) struct Parts {
     pub(super) statuses: Statuses,
     pub(super) opened: Opened,
     pub(super) polls: Polls,
+    pub(super) http: HttpClient,
     pub(super) metrics: Metrics,
 }
 
@@ -120,6 +122,7 @@ impl Desk {
             statuses,
             opened,
             polls,
+            http,
             metrics,
         } = parts;
         let mut opened = opened;
@@ -131,7 +134,7 @@ impl Desk {
         let term = leadership.borrow().term;
         let home: Arc<str> = namespace.into();
         let hands = Hands {
-            courier: Courier::new(client.clone(), Arc::clone(&home), metrics.notifications.clone()),
+            courier: Courier::new(client.clone(), http, Arc::clone(&home), metrics.notifications.clone()),
             client,
             events,
             leadership: leadership.clone(),

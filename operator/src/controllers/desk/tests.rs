@@ -22,6 +22,7 @@ use crate::clock::ManualClock;
 use crate::controllers::slo::{Gauges, Todo};
 use crate::events;
 use crate::history;
+use crate::http_client::HttpClient;
 use crate::status::{self, Budget};
 use crate::testing::{ApiServer, api_server};
 
@@ -56,7 +57,8 @@ async fn room_of(leading: bool, prepare: impl FnOnce(&Distribution)) -> Room {
         events,
         statuses,
         opened: history::open(data.path()).await,
-        polls: crate::polling::channel(ManualClock::at("2026-11-22T05:00:00Z")).0,
+        polls: crate::polling::channel(ManualClock::at("2026-11-22T05:00:00Z"), HttpClient::on_loopback()).0,
+        http: HttpClient::on_loopback(),
         metrics: Metrics::register(&mut registry),
     });
     Room {
@@ -331,6 +333,23 @@ async fn without_the_right_nothing_is_asked_of_the_target_and_the_remedy_is_told
         message.contains("--serviceaccount=shoalwatch-system:shoalwatch-operator"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn a_right_that_turns_out_to_be_missing_is_asked_for_anew() {
+    let mut room = room(true).await;
+    let Todo { slo, uid, .. } = act();
+    room.desk.access.learn("shop", Some(true), Instant::now());
+    assert!(!room.desk.access.is_stale("shop", Instant::now()));
+    let acted = Outcome::Acted {
+        target: slo.clone(),
+        slo,
+        uid,
+        outcome: PatchOutcome::Forbidden("deployments is forbidden".to_owned()),
+        after: None,
+    };
+    room.desk.outcome(Ok(acted)).unwrap();
+    assert!(room.desk.access.is_stale("shop", Instant::now()));
 }
 
 #[tokio::test]

@@ -19,8 +19,9 @@ use super::plan::{burns, phase, severity, timestamp};
 use super::text::{cut, percent};
 use crate::controllers::invalid::{Invalid, at_most, unique};
 use crate::controllers::world::Name;
+use crate::http_client::{Address, REFUSED};
 use crate::notifications::payload::{Alert, Kind, Object, Payload, Rollback, VERSION};
-use crate::notifications::{Address, Failure, Parcel, Place};
+use crate::notifications::{Failure, Parcel, Place};
 
 /// Longest message, in characters: as much as an Event's note.
 const MESSAGE: usize = 1_000;
@@ -39,8 +40,8 @@ pub(super) struct Line {
     telling: Option<Telling>,
     /// There was no room for the next piece.
     deferred: bool,
-    /// What came of the last piece: it arrived, or why it was given up.
-    last: Option<Result<(), String>>,
+    /// What came of the last piece: it arrived, or why it was given up, in a word and in a sentence.
+    last: Option<Result<(), (&'static str, String)>>,
 }
 
 /// A piece that is under way; dropped, it is withdrawn.
@@ -98,7 +99,8 @@ impl Slos {
             return;
         };
         line.telling = None;
-        line.last = Some(outcome.as_ref().copied().map_err(ToString::to_string));
+        let why = |failure: &Failure| (failure.reason(), failure.to_string());
+        line.last = Some(outcome.as_ref().copied().map_err(why));
         if let Some(told) = known.record.notified.get_mut(&order.receiver) {
             told.tell(&order.news);
             known.decided(term);
@@ -276,15 +278,22 @@ impl Known {
         let failed = ended
             .iter()
             .filter_map(|(name, last)| Some((name, last.as_ref().err()?)));
-        let failed: Vec<String> = failed.map(|(name, why)| format!("{name}: {why}")).collect();
-        let (status, reason, message) = match (ended.is_empty(), failed.is_empty()) {
+        let failed: Vec<_> = failed.collect();
+        let why = failed.iter().map(|(name, (_, why))| format!("{name}: {why}"));
+        // What does not mend itself is told first.
+        let mut reasons = failed.iter().map(|(_, (reason, _))| *reason);
+        let reason = reasons
+            .clone()
+            .find(|reason| *reason == REFUSED)
+            .or_else(|| reasons.next());
+        let (status, reason, message) = match (ended.is_empty(), reason) {
             (true, _) => return None,
-            (false, true) => (
+            (false, None) => (
                 ConditionStatus::True,
                 "Delivered",
                 "every receiver took what it was told last".to_owned(),
             ),
-            (false, false) => (ConditionStatus::False, "GivenUp", failed.join("; ")),
+            (false, Some(reason)) => (ConditionStatus::False, reason, why.collect::<Vec<_>>().join("; ")),
         };
         Some(Finding {
             kind: names::CONDITION_NOTIFICATIONS_DELIVERED,

@@ -8,9 +8,13 @@ use tracing::debug;
 
 use super::evaluate::Todo;
 use super::observe::{Known, Slos};
+use super::text::cut;
 use crate::controllers::world::Name;
 use crate::logging::chain;
 use crate::polling::{Job, MOST, PollError, Polled, Read};
+
+/// Longest message, in characters: a server's certificate may have many names.
+const MESSAGE: usize = 1_000;
 
 /// How the polling of an SLO goes.
 #[derive(Debug, Default)]
@@ -94,7 +98,7 @@ impl Known {
 
     fn unread(&mut self, error: &PollError) -> &'static str {
         debug!(sli = %self.sli, error = chain(error), "not polled");
-        self.watch.failed = Some((error.category(), chain(error)));
+        self.watch.failed = Some((error.category(), cut(&chain(error), MESSAGE)));
         error.category()
     }
 

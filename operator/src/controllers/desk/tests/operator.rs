@@ -11,6 +11,7 @@ use super::cluster::{Cluster, revision};
 use super::*;
 use crate::distribution::Worker;
 use crate::history::Store;
+use crate::http_client::HttpClient;
 use crate::testing::{Asked, response};
 
 pub(super) const NODES: [&str; 2] = ["node-1", "node-2"];
@@ -117,7 +118,8 @@ impl Operator {
             events,
             statuses,
             opened,
-            polls: crate::polling::channel(ManualClock::at("2026-11-22T05:00:00Z")).0,
+            polls: crate::polling::channel(ManualClock::at("2026-11-22T05:00:00Z"), HttpClient::on_loopback()).0,
+            http: HttpClient::on_loopback(),
             metrics: Metrics::register(&mut registry),
         });
         desk.hands.courier = desk.hands.courier.heard_by(told);

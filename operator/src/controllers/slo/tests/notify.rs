@@ -4,6 +4,7 @@ use shoalwatch_core::rollback::Step;
 use super::super::notify::{Due, Order};
 use super::acts::releasing;
 use super::shop::{Shop, name};
+use crate::http_client::HttpError;
 use crate::notifications::Failure;
 use crate::notifications::payload::Kind;
 
@@ -209,6 +210,25 @@ fn the_condition_says_which_receiver_was_not_told_and_why() {
             .conditions
             .iter()
             .all(|each| each.type_ != "NotificationsDelivered")
+    );
+}
+
+#[test]
+fn a_receiver_that_the_operator_may_not_tell_is_named_with_the_flag_that_allows_it() {
+    let webhook =
+        |name: &str| json!({"name": name, "events": ["Rollback"], "webhook": {"url": "https://hooks.example/x"}});
+    let mut shop = undone(json!({"notifications": [webhook("a"), webhook("b")]}));
+    let orders = due(&mut shop, ROOM).orders;
+    let origin = "https://hooks.example".to_owned();
+    let failures = [refused(), Err(HttpError::NotAllowed { origin }.into())];
+    for (order, failure) in orders.iter().zip(&failures) {
+        shop.slos.notified(order, Some(failure));
+    }
+    let (status, reason, message) = shop.condition("checkout", "NotificationsDelivered");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "DestinationRefused"));
+    assert!(
+        message.contains("b: https://hooks.example") && message.contains("--allowed-destinations"),
+        "{message}"
     );
 }
 

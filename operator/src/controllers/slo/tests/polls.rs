@@ -7,6 +7,7 @@ use shoalwatch_crds::slo::Phase;
 
 use super::shop::{Shop, name};
 use crate::history::{Record, Saved};
+use crate::http_client::HttpError;
 use crate::polling::{MOST, PollError, Polled, Read};
 
 fn mails(more: Value) -> Value {
@@ -89,12 +90,27 @@ fn what_a_prometheus_counts_is_judged_like_what_nodes_count() {
 }
 
 #[test]
+fn a_server_that_the_operator_may_not_ask_is_told_with_the_flag_that_allows_it() {
+    let mut shop = post_office();
+    let source = HttpError::NotAllowed {
+        origin: "https://prometheus:9090".to_owned(),
+    };
+    shop.poll(Err(PollError::Http { query: "good", source }));
+    let (status, reason, message) = shop.condition("mails", "Evaluated");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "DestinationRefused"));
+    assert!(
+        message.contains("https://prometheus:9090") && message.contains("--allowed-destinations"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_failure_is_told_once_it_lasts_and_ends_with_the_next_good_poll() {
     let mut shop = post_office();
     assert_eq!(shop.poll(Err(PollError::timed_out())), "PrometheusTimeout");
     let (status, reason, message) = shop.condition("mails", "Evaluated");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "PrometheusTimeout"));
-    assert!(message.contains("no whole answer within 5 s"), "{message}");
+    assert!(message.contains("did not answer within 5 s"), "{message}");
     for poll in 0..30 {
         shop.poll(Ok((poll * 100, poll * 100)));
     }
