@@ -260,7 +260,7 @@ impl Reader<'_> {
                 incomplete,
             });
         }
-        level.sum_up();
+        level.resum(0);
         Ok(())
     }
 

@@ -89,7 +89,7 @@ pub(crate) struct Alone<'a>(Option<&'a Level>);
 
 impl<'a> Alone<'a> {
     /// The buckets of these indices, oldest first.
-    pub(crate) fn buckets(&self, indices: Range<u32>) -> impl Iterator<Item = &'a Bucket> + use<'a> {
+    pub(crate) fn buckets(&self, indices: Range<u32>) -> vec_deque::Iter<'a, Bucket> {
         self.0
             .map_or_else(vec_deque::Iter::default, |level| level.range(indices))
     }

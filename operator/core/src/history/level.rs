@@ -7,9 +7,6 @@ use std::time::Duration;
 use super::milestones::{Milestones, Tally};
 use crate::{Counts, Millis};
 
-/// Up to so many buckets are sooner added up one by one.
-const WALK: u32 = 40;
-
 /// One non-empty bucket: 16 bytes, so that an SLO's history stays small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bucket {
@@ -105,31 +102,24 @@ impl Level {
         }
         self.expire(oldest);
         if newest < index {
-            if let Some(milestones) = &mut self.milestones {
-                milestones.reach(index, &self.buckets);
+            if let (Some(milestones), Some(newest)) = (&mut self.milestones, self.buckets.back()) {
+                milestones.pass(newest, index);
             }
             self.buckets.push_back(Bucket::empty(index).with(counts));
             return;
         }
-        self.reopen(index);
         let place = self.place(index);
         match self.buckets.get_mut(place) {
             Some(bucket) if bucket.index == index => bucket.add(counts),
             _ => self.buckets.insert(place, Bucket::empty(index).with(counts)),
         }
-        self.sum_up();
+        self.resum(index);
     }
 
-    /// After buckets were put in place by hand.
-    pub(super) fn sum_up(&mut self) {
-        if let (Some(milestones), Some(newest)) = (&mut self.milestones, self.buckets.back()) {
-            milestones.reach(newest.index, &self.buckets);
-        }
-    }
-
-    fn reopen(&mut self, index: u32) {
+    /// After buckets from this one on were changed by hand.
+    pub(super) fn resum(&mut self, index: u32) {
         if let Some(milestones) = &mut self.milestones {
-            milestones.reopen(index);
+            milestones.resum(index, &self.buckets);
         }
     }
 
@@ -149,18 +139,17 @@ impl Level {
             milestones: self.milestones.as_ref().map(|_| Milestones::default()),
             ..*self
         };
-        since.sum_up();
+        since.resum(0);
         since
     }
 
     /// Puts `newer` in the place of the buckets from that of `since` on.
     pub(super) fn follow(&mut self, newer: Self, since: Millis) {
-        self.reopen(0);
         self.buckets.truncate(self.place(self.index(since)));
         self.buckets.extend(newer.buckets);
         let newest = self.buckets.back().map_or(0, |bucket| bucket.index);
+        self.resum(0);
         self.expire(newest.saturating_sub(self.capacity - 1));
-        self.sum_up();
     }
 
     /// After the clock was set back, buckets of the false future would make everything new look too old to keep. A small step
@@ -174,7 +163,7 @@ impl Level {
         while self.buckets.back().is_some_and(|bucket| bucket.index > latest) {
             self.buckets.pop_back();
         }
-        self.reopen(self.buckets.back().map_or(0, |newest| newest.index));
+        self.resum(self.buckets.back().map_or(0, |newest| newest.index));
     }
 
     /// From the bucket of `since` on, without the one of `now`.
@@ -189,7 +178,7 @@ impl Level {
         // A bucket belongs to the window if any of it lies after `now − window`.
         let first = self.index(now.minus(window));
         // A level holds less than 2³² buckets of less than 2³² each: a sum cannot wrap.
-        if self.milestones.is_some() && last - first > WALK {
+        if self.milestones.is_some() {
             return self.up_to(last.saturating_add(1)).minus(self.up_to(first)).counts();
         }
         let buckets = self.range(first..last.saturating_add(1));

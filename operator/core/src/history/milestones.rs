@@ -28,82 +28,77 @@ struct Milestone {
     sum: Tally,
 }
 
-/// Those of one level. They follow from its buckets: every stretch before that of the newest one is summed.
+/// Those of one level. They follow from its buckets: there is one for every stretch before that of the newest bucket.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Milestones {
     /// Of each stretch that has a bucket, in order of time.
     passed: VecDeque<Milestone>,
     /// The sum up to the first bucket.
     before: Tally,
-    /// The first stretch without one.
-    open: u32,
+    /// The sum up to the newest one.
+    settled: Tally,
 }
 
 impl Milestones {
-    /// The newest bucket is this one, or is about to be: sums the stretches before it.
-    pub(super) fn reach(&mut self, index: u32, buckets: &VecDeque<Bucket>) {
+    /// A bucket is about to be put behind the newest one.
+    pub(super) fn pass(&mut self, newest: &Bucket, index: u32) {
+        self.settled = self.settled.plus(Tally::of(newest));
+        let stretch = newest.index / STRETCH;
+        if stretch < index / STRETCH {
+            let sum = self.settled;
+            self.passed.push_back(Milestone { stretch, sum });
+        }
+    }
+
+    /// Buckets from this one on have changed, come or gone.
+    pub(super) fn resum(&mut self, index: u32, buckets: &VecDeque<Bucket>) {
         let stretch = index / STRETCH;
-        if stretch <= self.open {
-            return;
-        }
-        let first = buckets.partition_point(|bucket| bucket.index / STRETCH < self.open);
-        let earlier = |bucket: &&Bucket| bucket.index / STRETCH < stretch;
-        for bucket in buckets.range(first..).take_while(earlier) {
-            self.pass(bucket);
-        }
-        self.open = stretch;
-    }
-
-    fn pass(&mut self, bucket: &Bucket) {
-        let stretch = bucket.index / STRETCH;
-        let last = self.passed.back().map_or(self.before, |last| last.sum);
-        let sum = last.plus(Tally::of(bucket));
-        match self.passed.back_mut() {
-            Some(last) if last.stretch == stretch => last.sum = sum,
-            _ => self.passed.push_back(Milestone { stretch, sum }),
+        while self.passed.pop_back_if(|last| last.stretch >= stretch).is_some() {}
+        self.settled = self.passed.back().map_or(self.before, |last| last.sum);
+        let first = buckets.partition_point(|bucket| bucket.index / STRETCH < stretch);
+        let later = buckets.iter().skip(first + 1);
+        for (bucket, next) in buckets.iter().skip(first).zip(later) {
+            self.pass(bucket, next.index);
         }
     }
 
-    /// This bucket changes, comes or goes, or some behind it.
-    pub(super) fn reopen(&mut self, index: u32) {
-        self.open = self.open.min(index / STRETCH);
-        while self.passed.back().is_some_and(|last| last.stretch >= self.open) {
-            self.passed.pop_back();
-        }
-    }
-
-    /// The first bucket goes; the next one is in this stretch, or a later one.
+    /// The first bucket goes.
     pub(super) fn expire(&mut self, first: &Bucket, next: Option<&Bucket>) {
         self.before = self.before.plus(Tally::of(first));
-        let gone = |stretch: u32| next.is_none_or(|next| stretch < next.index / STRETCH);
-        while self.passed.front().is_some_and(|first| gone(first.stretch)) {
-            self.passed.pop_front();
+        if next.is_none() {
+            self.settled = self.before;
         }
+        let gone = |passed: &mut Milestone| next.is_none_or(|next| passed.stretch < next.index / STRETCH);
+        while self.passed.pop_front_if(gone).is_some() {}
     }
 
     /// The sum of what lies before `index`; `place` buckets do. Only differences mean anything.
     #[inline]
     pub(super) fn up_to(&self, index: u32, place: usize, buckets: &VecDeque<Bucket>) -> Tally {
-        let stretch = self.open.min(index / STRETCH);
-        if place == 0 {
-            self.before
-        } else if stretch < self.open && index % STRETCH > STRETCH / 2 {
-            self.before(stretch + 1).minus(rest(stretch, place, buckets))
-        } else {
-            self.before(stretch).plus(begun(stretch, place, buckets))
+        let Some(newest) = buckets.back().filter(|_| place > 0) else {
+            return self.before;
+        };
+        let stretch = index / STRETCH;
+        match buckets.len() - place {
+            0 => self.settled.plus(Tally::of(newest)),
+            1 => self.settled,
+            _ if stretch < newest.index / STRETCH && index % STRETCH > STRETCH / 2 => {
+                self.before(stretch + 1, newest).minus(rest(stretch, place, buckets))
+            }
+            _ => self.before(stretch, newest).plus(begun(stretch, place, buckets)),
         }
     }
 
-    /// The sum of the stretches before this one, as far as they are summed.
-    fn before(&self, stretch: u32) -> Tally {
-        let earlier = self.earlier(stretch).checked_sub(1);
+    /// The sum of the stretches before this one.
+    fn before(&self, stretch: u32, newest: &Bucket) -> Tally {
+        let earlier = self.earlier(stretch, newest).checked_sub(1);
         earlier.map_or(self.before, |last| self.passed[last].sum)
     }
 
     /// How many of the milestones belong to stretches before this one.
-    fn earlier(&self, stretch: u32) -> usize {
+    fn earlier(&self, stretch: u32, newest: &Bucket) -> usize {
         // Where no stretch since then is empty, no search is needed.
-        let later = usize::try_from(self.open.saturating_sub(stretch)).unwrap_or(usize::MAX);
+        let later = usize::try_from((newest.index / STRETCH).saturating_sub(stretch)).unwrap_or(usize::MAX);
         let guess = self.passed.len().saturating_sub(later);
         let at = |place: usize| self.passed.get(place).map(|at| at.stretch);
         let last = guess.checked_sub(1).and_then(at);
@@ -118,12 +113,12 @@ impl Milestones {
     }
 }
 
-/// What lies before a place, from a stretch on.
+/// Of a stretch, what lies before a place.
 #[inline]
 fn begun(stretch: u32, mut place: usize, buckets: &VecDeque<Bucket>) -> Tally {
     let mut sum = Tally::default();
     while let Some(bucket) = place.checked_sub(1).and_then(|last| buckets.get(last))
-        && bucket.index / STRETCH >= stretch
+        && bucket.index / STRETCH == stretch
     {
         sum = sum.plus(Tally::of(bucket));
         place -= 1;

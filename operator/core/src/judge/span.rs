@@ -71,7 +71,9 @@ impl Frame {
     /// It, and its last half, quarter and so on that is longer than `least`.
     fn halves(self, least: Duration) -> impl DoubleEndedIterator<Item = Self> {
         let length = self.end - self.begin;
-        let halvings = (1..u32::BITS).take_while(|halved| self.width * (length >> halved) > least);
+        // A width is whole seconds.
+        let least = least.as_secs() / self.width.as_secs().max(1);
+        let halvings = (1..u32::BITS).take_while(|halved| u64::from(length >> halved) > least);
         let most = u32::try_from(halvings.count()).unwrap_or(0);
         (0..=most).map(move |halved| self.from(self.end - (length >> halved)))
     }
@@ -219,23 +221,26 @@ impl Spans<'_> {
     fn span(&self, reach: Duration, since: Millis) -> Span {
         let frame = self.frame(reach, since);
         let first = History::index(frame.width, self.from);
-        let mut units = Vec::with_capacity(usize::try_from(frame.end - frame.begin).unwrap_or(0));
-        let mut add = |at: u32, new: Option<Counts>, stable: Option<Counts>| {
-            units.push(Unit {
-                at: at - first,
-                new: new.unwrap_or_default(),
-                stable: stable.unwrap_or_default(),
-            });
-        };
         let indices = first + frame.begin..first + frame.end;
+        let mut units = Vec::with_capacity(indices.len());
+        let unit = |at: u32, new: Option<Counts>, stable: Option<Counts>| Unit {
+            at: at - first,
+            new: new.unwrap_or_default(),
+            stable: stable.unwrap_or_default(),
+        };
         if let (Some(new), Some(stable)) = (self.new.alone(reach), self.stable.alone(reach)) {
-            let (index, counts) = (|bucket: &Bucket| bucket.index, |bucket: &Bucket| bucket.counts());
-            join(
-                new.buckets(indices.clone()),
-                stable.buckets(indices),
-                index,
-                |at, new, stable| add(at, new.map(counts), stable.map(counts)),
-            );
+            let counts = |bucket: &Bucket| bucket.counts();
+            let (all, new, stable) = (indices.len(), new.buckets(indices.clone()), stable.buckets(indices));
+            if new.len() == all && stable.len() == all {
+                // None is missing of either: most often they lie side by side.
+                let both = new.zip(stable);
+                units.extend(both.map(|(new, stable)| unit(new.index, Some(new.counts()), Some(stable.counts()))));
+            } else {
+                let index = |bucket: &Bucket| bucket.index;
+                join(new, stable, index, |at, new, stable| {
+                    units.push(unit(at, new.map(counts), stable.map(counts)));
+                });
+            }
         } else {
             let read = |group: &Group<'_>| group.moments(reach, since, self.now);
             let (index, counts) = (|moment: &Moment| moment.index, |moment: &Moment| moment.counts);
@@ -243,7 +248,9 @@ impl Spans<'_> {
                 read(self.new).iter(),
                 read(self.stable).iter(),
                 index,
-                |at, new, stable| add(at, new.map(counts), stable.map(counts)),
+                |at, new, stable| {
+                    units.push(unit(at, new.map(counts), stable.map(counts)));
+                },
             );
         }
         Span { frame, units }
