@@ -83,14 +83,14 @@ impl Level {
     }
 
     /// Adds counts that happened `at`; what is older than the level reaches, seen from its newest bucket, is not for it.
-    pub(super) fn add(&mut self, counts: Counts, at: Millis, now: Millis) {
+    pub(super) fn add(&mut self, new: Bucket, at: Millis, now: Millis) {
         // Most often it happened in the newest bucket: nothing is too old for it that was not before, and nothing lies ahead.
         let (millis, begun) = (self.millis, at <= now);
         if let Some(newest) = self.buckets.back_mut()
             && begun
             && holds(millis, newest, at)
         {
-            newest.add(counts);
+            newest.add(new);
             return;
         }
         self.drop_future(now);
@@ -105,13 +105,13 @@ impl Level {
             if let (Some(milestones), Some(newest)) = (&mut self.milestones, self.buckets.back()) {
                 milestones.pass(newest, index);
             }
-            self.buckets.push_back(Bucket::empty(index).with(counts));
+            self.buckets.push_back(Bucket { index, ..new });
             return;
         }
         let place = self.place(index);
         match self.buckets.get_mut(place) {
-            Some(bucket) if bucket.index == index => bucket.add(counts),
-            _ => self.buckets.insert(place, Bucket::empty(index).with(counts)),
+            Some(bucket) if bucket.index == index => bucket.add(new),
+            _ => self.buckets.insert(place, Bucket { index, ..new }),
         }
         self.resum(index);
     }
@@ -246,25 +246,21 @@ impl Bucket {
         self.good > 0 || self.bad > 0
     }
 
-    fn empty(index: u32) -> Self {
+    /// Counts that are for some bucket.
+    pub(super) fn of(counts: Counts) -> Self {
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         Self {
-            index,
-            good: 0,
-            bad: 0,
-            incomplete: 0,
+            index: 0,
+            good: small(counts.good),
+            bad: small(counts.bad),
+            incomplete: small(counts.incomplete),
         }
     }
 
-    fn with(mut self, counts: Counts) -> Self {
-        self.add(counts);
-        self
-    }
-
-    fn add(&mut self, counts: Counts) {
-        let add = |own: u32, more: u64| own.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        self.good = add(self.good, counts.good);
-        self.bad = add(self.bad, counts.bad);
-        self.incomplete = add(self.incomplete, counts.incomplete);
+    fn add(&mut self, more: Self) {
+        self.good = self.good.saturating_add(more.good);
+        self.bad = self.bad.saturating_add(more.bad);
+        self.incomplete = self.incomplete.saturating_add(more.incomplete);
     }
 
     pub(super) fn moment(self) -> Moment {

@@ -206,7 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Tally;
-    use crate::history::level::Level;
+    use crate::history::level::{Bucket, Level};
     use crate::{Counts, Millis};
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -244,7 +244,7 @@ mod tests {
                     level.follow(newer, at(clock - late));
                 }
                 if !counts.is_empty() {
-                    level.add(counts, at(clock - late), at(clock));
+                    level.add(Bucket::of(counts), at(clock - late), at(clock));
                 }
                 for &(one, other) in &ranges {
                     let (from, to) = (one.min(other), one.max(other));

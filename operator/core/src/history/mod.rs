@@ -281,8 +281,9 @@ impl Series {
     }
 
     fn add(&mut self, counts: Counts, finest: usize, at: Millis, now: Millis) {
+        let new = Bucket::of(counts);
         for level in self.levels.iter_mut().skip(finest) {
-            level.add(counts, at, now);
+            level.add(new, at, now);
         }
     }
 
