@@ -114,10 +114,10 @@ impl SloState {
     fn promote(&mut self, seen: &Seen<'_>, target: Option<&TargetSnapshot>, now: Millis) -> Option<Change> {
         let (verdict, current) = (seen.verdict, seen.evidence.current.as_ref()?);
         let known = !matches!(verdict.phase, Phase::NoData | Phase::Inconclusive);
-        let clean = verdict.decision == Decision::Nothing && self.machine.undone(&current.release).is_none();
+        let clean = verdict.decision == Decision::Nothing && self.machine.undone(&current.case.release).is_none();
         let comes_up = rollout_failure(&seen.observation(&self.ledger, &[]), target?).is_none();
         if known && clean && comes_up && may_promote(seen.spec, current, now) {
-            return self.ledger.promote(&current.release);
+            return self.ledger.promote(&current.case.release);
         }
         None
     }

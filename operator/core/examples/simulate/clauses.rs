@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use shoalwatch_core::Millis;
 use shoalwatch_core::history::History;
-use shoalwatch_core::judge::{Coverage, Doubt, ReleaseEvidence, findings, gather_release};
+use shoalwatch_core::judge::{Case, Coverage, Doubt, Finding, findings, gather_case};
 use shoalwatch_core::release::{Ledger, TargetSnapshot};
 use shoalwatch_core::reports::Difference;
 use shoalwatch_core::spec::{RollbackRule, SloSpec};
@@ -175,13 +175,18 @@ impl Judge {
 
     /// Whether the new release is to be undone: why.
     pub(crate) fn condemns(&self, ledger: &Ledger, target: &TargetSnapshot, now: Millis) -> Option<String> {
-        let mut release = gather_release(&self.spec, &self.history, ledger, target, now);
+        let mut release = gather_case(&self.spec, &self.history, ledger, target, now);
         if let Some(clause) = self.without {
             clause.taken_out_of_evidence(&self.spec, &mut release);
         }
         let ignored = self.without.and_then(Clause::doubt);
-        let mut findings = findings(&self.halves, Coverage::of_target(target), &release);
-        let sure = findings.find(|found| found.doubts().all(|doubt| Some(doubt) == ignored));
+        let sure = |found: &Finding| {
+            ignored.map_or_else(
+                || found.is_sure(),
+                |ignored| found.doubts().all(|doubt| doubt == ignored),
+            )
+        };
+        let sure = findings(&self.halves, Coverage::of_target(target), &release).find(sure);
         sure.map(|found| found.breach().reason)
     }
 }
@@ -199,7 +204,7 @@ impl Clause {
         rule
     }
 
-    fn taken_out_of_evidence(self, spec: &SloSpec, release: &mut ReleaseEvidence) {
+    fn taken_out_of_evidence(self, spec: &SloSpec, release: &mut Case) {
         let (short, long) = (spec.rule().short, spec.rule().long);
         match self {
             // While a window holds everything, it is as good as the time since the first request.

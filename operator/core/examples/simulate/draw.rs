@@ -65,9 +65,10 @@ impl Draw {
             return whole(mean + (mean * (1.0 - ratio)).sqrt() * self.normal()).min(count);
         }
         // The gaps between hits are geometric.
+        let ln_miss = (-ratio).ln_1p();
         let (mut place, mut hits) = (0, 0);
         loop {
-            place += whole((self.unit().ln() / (-ratio).ln_1p()).floor()) + 1;
+            place += whole(self.unit().ln() / ln_miss) + 1;
             if place > count {
                 return hits;
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::days::Days;
 use super::level::{Bucket, Level};
-use super::revision::MAX_WITNESSES;
+use super::revision::{MAX_WITNESSES, Witnesses};
 use super::{History, Kept, MAX_REVISIONS, Series, Totals};
 use crate::calendar::{Day, Zone};
 use crate::{Counts, Millis, Revision, WorkerId};
@@ -53,6 +53,7 @@ impl History {
             out.text(revision.as_str());
             out.series(&kept.series);
             out.totals(&kept.totals);
+            out.witnesses(&kept.witnesses);
         }
         if let Some(days) = &self.days {
             out.days(days);
@@ -141,8 +142,11 @@ impl Writer {
         for at in [totals.first_at, totals.last_at, totals.first_bad_at, totals.last_bad_at] {
             self.time(at);
         }
-        self.count(totals.witnesses.len());
-        for (worker, pods) in &totals.witnesses {
+    }
+
+    fn witnesses(&mut self, witnesses: &Witnesses) {
+        self.count(witnesses.0.len());
+        for (worker, pods) in &witnesses.0 {
             self.text(worker.as_str());
             self.number((*pods).into());
         }
@@ -220,11 +224,14 @@ impl Reader<'_> {
             let revision = Revision::new(self.text()?);
             let mut series = Series::of_revision();
             self.series(&mut series)?;
+            let (mut totals, witnesses) = (self.totals()?, self.witnesses()?);
+            totals.bad_pods = witnesses.pods();
             history.revisions.insert(
                 revision,
                 Kept {
                     series,
-                    totals: self.totals()?,
+                    totals,
+                    witnesses,
                 },
             );
         }
@@ -253,6 +260,7 @@ impl Reader<'_> {
                 incomplete,
             });
         }
+        level.resum(0);
         Ok(())
     }
 
@@ -274,18 +282,22 @@ impl Reader<'_> {
         let counts = self.counts()?;
         let (first_at, last_at) = (self.time()?, self.time()?);
         let (first_bad_at, last_bad_at) = (self.time()?, self.time()?);
-        let mut witnesses = Vec::new();
-        for _ in 0..self.number_to(most(MAX_WITNESSES))? {
-            witnesses.push((WorkerId::new(self.text()?), self.small()?));
-        }
         Ok(Totals {
             counts,
             first_at,
             last_at,
             first_bad_at,
             last_bad_at,
-            witnesses,
+            bad_pods: 0,
         })
+    }
+
+    fn witnesses(&mut self) -> Read<Witnesses> {
+        let mut witnesses = Vec::new();
+        for _ in 0..self.number_to(most(MAX_WITNESSES))? {
+            witnesses.push((WorkerId::new(self.text()?), self.small()?));
+        }
+        Ok(Witnesses(witnesses))
     }
 }
 

@@ -5,36 +5,57 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::level::{Bucket, Level, Moment};
-use super::{Kept, Totals};
+use super::revision::Witnesses;
+use super::{Kept, Tally, Totals};
 use crate::{Counts, Millis};
 
 /// Revisions with counts, as [`History::of`](super::History::of) finds them.
-#[derive(Clone, Debug)]
-pub struct Group<'a>(pub(super) Vec<&'a Kept>);
+#[derive(Clone, Debug, Default)]
+pub struct Group<'a> {
+    first: Option<&'a Kept>,
+    /// Most often none.
+    others: Vec<&'a Kept>,
+}
+
+impl<'a> FromIterator<&'a Kept> for Group<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a Kept>>(kept: I) -> Self {
+        let mut kept = kept.into_iter();
+        Self {
+            first: kept.next(),
+            others: kept.collect(),
+        }
+    }
+}
 
 impl<'a> Group<'a> {
     /// The sum over the last `window`.
     #[must_use]
     pub fn window(&self, window: Duration, now: Millis) -> Counts {
-        self.0.iter().map(|kept| kept.series.sum(window, now)).sum()
+        self.kept().map(|kept| kept.series.sum(window, now)).sum()
     }
 
     /// What is known since the first request.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        match self.0.as_slice() {
-            [only] => only.totals.clone(),
-            kept => kept
-                .iter()
-                .fold(Totals::default(), |sum, kept| sum.merged(&kept.totals)),
+        if let (Some(only), []) = (self.first, self.others.as_slice()) {
+            return only.totals;
         }
+        let (mut totals, mut witnesses) = (Totals::default(), Witnesses::default());
+        for kept in self.kept() {
+            totals = totals.merged(kept.totals);
+            for (worker, pods) in &kept.witnesses.0 {
+                witnesses.add(worker, *pods);
+            }
+        }
+        totals.bad_pods = witnesses.pods();
+        totals
     }
 
     /// The non-empty buckets, oldest first, of the width in which a window of `reach` is answered: those that begin in the bucket of
     /// `since` or later, and end before `now`. The one that is still open shows only a part of itself.
     #[must_use]
     pub fn moments(&self, reach: Duration, since: Millis, now: Millis) -> Vec<Moment> {
-        let mut levels = self.0.iter().filter_map(|kept| kept.series.level(reach));
+        let mut levels = self.kept().filter_map(|kept| kept.series.level(reach));
         let mut moments: Vec<Moment> = levels
             .next()
             .map_or_else(Vec::new, |level| level.moments(since, now).collect());
@@ -54,11 +75,12 @@ impl<'a> Group<'a> {
 
     /// The buckets of the width in which a window of `reach` is answered, as they lie; `None` of more than one revision.
     pub(crate) fn alone(&self, reach: Duration) -> Option<Alone<'a>> {
-        match self.0.as_slice() {
-            [] => Some(Alone(None)),
-            [only] => Some(Alone(only.series.level(reach))),
-            _ => None,
-        }
+        let level = self.first.and_then(|only| only.series.level(reach));
+        self.others.is_empty().then_some(Alone(level))
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &'a Kept> {
+        self.first.into_iter().chain(self.others.iter().copied())
     }
 }
 
@@ -67,26 +89,19 @@ pub(crate) struct Alone<'a>(Option<&'a Level>);
 
 impl<'a> Alone<'a> {
     /// The buckets of these indices, oldest first.
-    pub(crate) fn moments(&self, indices: Range<u32>) -> impl Iterator<Item = Moment> + use<'a> {
-        let buckets = self
-            .0
-            .map_or_else(vec_deque::Iter::default, |level| level.range(indices));
-        buckets.map(|bucket| bucket.moment())
+    pub(crate) fn buckets(&self, indices: Range<u32>) -> vec_deque::Iter<'a, Bucket> {
+        self.0
+            .map_or_else(vec_deque::Iter::default, |level| level.range(indices))
     }
 
-    /// The bad share of each bucket of these indices in which anything was judged, oldest first.
-    pub(crate) fn shares(&self, indices: Range<u32>, mut each: impl FnMut(f64)) {
-        if let Some(level) = self.0 {
-            level
-                .range(indices)
-                .filter_map(|bucket| bucket.share())
-                .for_each(&mut each);
-        }
+    /// The sum of what lies before a bucket; only the difference of two such sums means anything.
+    pub(crate) fn up_to(&self, index: u32) -> Tally {
+        self.0.map_or_else(Tally::default, |level| level.up_to(index))
     }
 
     /// The newest bucket of these indices in which anything was judged.
     pub(crate) fn newest(&self, indices: Range<u32>) -> Option<u32> {
-        let served = |bucket: &&Bucket| bucket.share().is_some();
+        let served = |bucket: &&Bucket| bucket.is_judged();
         Some(self.0?.range(indices).rfind(served)?.index)
     }
 }

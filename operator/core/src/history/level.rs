@@ -4,13 +4,14 @@ use std::collections::{VecDeque, vec_deque};
 use std::ops::Range;
 use std::time::Duration;
 
+use super::milestones::{Milestones, Tally};
 use crate::{Counts, Millis};
 
 /// One non-empty bucket: 16 bytes, so that an SLO's history stays small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// Time since the epoch ÷ width.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     pub(super) good: u32,
     pub(super) bad: u32,
     pub(super) incomplete: u32,
@@ -26,14 +27,24 @@ pub struct Moment {
 }
 
 /// Buckets of one width, in order of time, over at most `capacity` widths.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Level {
     pub(super) width: Duration,
     pub(super) capacity: u32,
     pub(super) buckets: VecDeque<Bucket>,
     /// Of `width`.
     millis: i64,
+    /// Only where a judge looks.
+    milestones: Option<Milestones>,
 }
+
+impl PartialEq for Level {
+    fn eq(&self, other: &Self) -> bool {
+        (self.width, self.capacity, &self.buckets) == (other.width, other.capacity, &other.buckets)
+    }
+}
+
+impl Eq for Level {}
 
 impl Level {
     pub(super) fn new(width: Duration, capacity: u32) -> Self {
@@ -42,6 +53,15 @@ impl Level {
             capacity,
             buckets: VecDeque::new(),
             millis: millis(width),
+            milestones: None,
+        }
+    }
+
+    /// With sums for a judge who looks every second.
+    pub(super) fn summed(self) -> Self {
+        Self {
+            milestones: Some(Milestones::default()),
+            ..self
         }
     }
 
@@ -53,12 +73,8 @@ impl Level {
 
     pub(super) fn index(&self, at: Millis) -> u32 {
         // Most often it is the newest bucket, and a product is much cheaper than a quotient.
-        let newest = self.buckets.back().map(|bucket| bucket.index);
-        let within = |index: &u32| {
-            let begin = i64::from(*index).saturating_mul(self.millis);
-            (begin..begin.saturating_add(self.millis)).contains(&at.0)
-        };
-        newest.filter(within).unwrap_or_else(|| index(self.width, at))
+        let newest = self.buckets.back().filter(|newest| holds(self.millis, newest, at));
+        newest.map_or_else(|| index_of(self.millis, at), |newest| newest.index)
     }
 
     /// The first moment of a bucket.
@@ -67,35 +83,64 @@ impl Level {
     }
 
     /// Adds counts that happened `at`; what is older than the level reaches, seen from its newest bucket, is not for it.
-    pub(super) fn add(&mut self, counts: Counts, at: Millis, now: Millis) {
+    pub(super) fn add(&mut self, new: Bucket, at: Millis, now: Millis) {
+        // Most often it happened in the newest bucket: nothing is too old for it that was not before, and nothing lies ahead.
+        let (millis, begun) = (self.millis, at <= now);
+        if let Some(newest) = self.buckets.back_mut()
+            && begun
+            && holds(millis, newest, at)
+        {
+            newest.add(new);
+            return;
+        }
         self.drop_future(now);
-        let index = self.index(at);
-        let newest = self.buckets.back().map_or(index, |bucket| bucket.index.max(index));
-        let oldest = newest.saturating_sub(self.capacity - 1);
+        let index = index_of(self.millis, at);
+        let newest = self.buckets.back().map_or(0, |bucket| bucket.index);
+        let oldest = newest.max(index).saturating_sub(self.capacity - 1);
         if index < oldest {
             return;
         }
         self.expire(oldest);
+        if newest < index {
+            if let (Some(milestones), Some(newest)) = (&mut self.milestones, self.buckets.back()) {
+                milestones.pass(newest, index);
+            }
+            self.buckets.push_back(Bucket { index, ..new });
+            return;
+        }
         let place = self.place(index);
         match self.buckets.get_mut(place) {
-            Some(bucket) if bucket.index == index => bucket.add(counts),
-            _ => self.buckets.insert(place, Bucket::empty(index).with(counts)),
+            Some(bucket) if bucket.index == index => bucket.add(new),
+            _ => self.buckets.insert(place, Bucket { index, ..new }),
+        }
+        self.resum(index);
+    }
+
+    /// After buckets from this one on were changed by hand.
+    pub(super) fn resum(&mut self, index: u32) {
+        if let Some(milestones) = &mut self.milestones {
+            milestones.resum(index, &self.buckets);
         }
     }
 
     fn expire(&mut self, oldest: u32) {
-        while self.buckets.front().is_some_and(|bucket| bucket.index < oldest) {
-            self.buckets.pop_front();
+        while let Some(first) = self.buckets.pop_front_if(|bucket| bucket.index < oldest) {
+            if let Some(milestones) = &mut self.milestones {
+                milestones.expire(&first, self.buckets.front());
+            }
         }
     }
 
     /// Its buckets from that of `at` on.
     pub(super) fn since(&self, at: Millis) -> Self {
         let place = self.place(self.index(at));
-        Self {
+        let mut since = Self {
             buckets: self.buckets.range(place..).copied().collect(),
-            ..Self::new(self.width, self.capacity)
-        }
+            milestones: self.milestones.as_ref().map(|_| Milestones::default()),
+            ..*self
+        };
+        since.resum(0);
+        since
     }
 
     /// Puts `newer` in the place of the buckets from that of `since` on.
@@ -103,6 +148,7 @@ impl Level {
         self.buckets.truncate(self.place(self.index(since)));
         self.buckets.extend(newer.buckets);
         let newest = self.buckets.back().map_or(0, |bucket| bucket.index);
+        self.resum(0);
         self.expire(newest.saturating_sub(self.capacity - 1));
     }
 
@@ -117,6 +163,7 @@ impl Level {
         while self.buckets.back().is_some_and(|bucket| bucket.index > latest) {
             self.buckets.pop_back();
         }
+        self.resum(self.buckets.back().map_or(0, |newest| newest.index));
     }
 
     /// From the bucket of `since` on, without the one of `now`.
@@ -130,13 +177,30 @@ impl Level {
         let last = self.index(now);
         // A bucket belongs to the window if any of it lies after `now − window`.
         let first = self.index(now.minus(window));
-        let buckets = self.range(first..last.saturating_add(1));
         // A level holds less than 2³² buckets of less than 2³² each: a sum cannot wrap.
+        if self.milestones.is_some() {
+            return self.up_to(last.saturating_add(1)).minus(self.up_to(first)).counts();
+        }
+        let buckets = self.range(first..last.saturating_add(1));
         buckets.fold(Counts::default(), |sum, bucket| Counts {
             good: sum.good.wrapping_add(bucket.good.into()),
             bad: sum.bad.wrapping_add(bucket.bad.into()),
             incomplete: sum.incomplete.wrapping_add(bucket.incomplete.into()),
         })
+    }
+
+    /// The sum of what lies before a bucket; only the difference of two such sums means anything.
+    #[inline]
+    pub(super) fn up_to(&self, index: u32) -> Tally {
+        let place = self.place(index);
+        match &self.milestones {
+            Some(milestones) => milestones.up_to(index, place, &self.buckets),
+            None => Tally::sum(self.buckets.range(..place)),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.buckets.len() * size_of::<Bucket>() + self.milestones.as_ref().map_or(0, Milestones::bytes)
     }
 
     /// Buckets of these indices.
@@ -160,7 +224,17 @@ impl Level {
 
 /// Time since the epoch ÷ width.
 pub(super) fn index(width: Duration, at: Millis) -> u32 {
-    u32::try_from(at.0.div_euclid(millis(width))).unwrap_or(if at.0 < 0 { 0 } else { u32::MAX })
+    index_of(millis(width), at)
+}
+
+/// Whether a point of time lies in a bucket.
+fn holds(millis: i64, bucket: &Bucket, at: Millis) -> bool {
+    let begin = i64::from(bucket.index).saturating_mul(millis);
+    at.0 >= begin && at.0.saturating_sub(begin) < millis
+}
+
+fn index_of(millis: i64, at: Millis) -> u32 {
+    u32::try_from(at.0.div_euclid(millis)).unwrap_or(if at.0 < 0 { 0 } else { u32::MAX })
 }
 
 fn millis(width: Duration) -> i64 {
@@ -168,31 +242,25 @@ fn millis(width: Duration) -> i64 {
 }
 
 impl Bucket {
-    /// The bad share of what was judged; `None` without any.
-    pub(super) fn share(self) -> Option<f64> {
-        let total = f64::from(self.good) + f64::from(self.bad);
-        (total > 0.0).then(|| f64::from(self.bad) / total)
+    pub(super) fn is_judged(self) -> bool {
+        self.good > 0 || self.bad > 0
     }
 
-    fn empty(index: u32) -> Self {
+    /// Counts that are for some bucket.
+    pub(super) fn of(counts: Counts) -> Self {
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         Self {
-            index,
-            good: 0,
-            bad: 0,
-            incomplete: 0,
+            index: 0,
+            good: small(counts.good),
+            bad: small(counts.bad),
+            incomplete: small(counts.incomplete),
         }
     }
 
-    fn with(mut self, counts: Counts) -> Self {
-        self.add(counts);
-        self
-    }
-
-    fn add(&mut self, counts: Counts) {
-        let add = |own: u32, more: u64| own.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        self.good = add(self.good, counts.good);
-        self.bad = add(self.bad, counts.bad);
-        self.incomplete = add(self.incomplete, counts.incomplete);
+    fn add(&mut self, more: Self) {
+        self.good = self.good.saturating_add(more.good);
+        self.bad = self.bad.saturating_add(more.bad);
+        self.incomplete = self.incomplete.saturating_add(more.incomplete);
     }
 
     pub(super) fn moment(self) -> Moment {
@@ -202,7 +270,7 @@ impl Bucket {
         }
     }
 
-    pub(super) fn counts(self) -> Counts {
+    pub(crate) fn counts(self) -> Counts {
         Counts {
             good: self.good.into(),
             bad: self.bad.into(),

@@ -13,15 +13,19 @@
 //! The oldest bucket of a window counts whole, so a window reaches back at least as long as asked and less than one bucket
 //! longer. A revision's window beyond 95 h is answered as 95 h.
 //!
-//! **Memory.** A non-empty bucket is 16 bytes: at most 68 KiB for the aggregate, 33 KiB for a revision, 8 revisions: 330 KiB
-//! for an SLO that never rests and never stops releasing; nothing for idle time. A bucket holds up to 2³² − 1 of each count
-//! (1.19 million requests a second for a whole hour) and saturates beyond. Where the budget is a calendar period's, each local
-//! day of the last year is kept too, 12 KiB, so that a period begins when it does in its time zone.
+//! Of a revision's first two levels the judge asks every second: they keep the sum from the beginning of time up to every eighth bucket,
+//! and what lies between two places is a difference.
+//!
+//! **Memory.** A non-empty bucket is 16 bytes, and 6 for its part of a sum: at most 68 KiB for the aggregate, 39 KiB for a revision,
+//! 8 revisions: 380 KiB for an SLO that never rests and never stops releasing; nothing for idle time. A bucket holds up to 2³² − 1 of
+//! each count (1.19 million requests a second for a whole hour) and saturates beyond. Where the budget is a calendar period's, each
+//! local day of the last year is kept too, 12 KiB, so that a period begins when it does in its time zone.
 
 mod codec;
 mod days;
 mod group;
 mod level;
+mod milestones;
 mod revision;
 mod tail;
 
@@ -31,9 +35,12 @@ use std::time::Duration;
 pub use codec::CodecError;
 use days::Days;
 pub use group::Group;
+pub(crate) use level::Bucket;
 use level::Level;
 pub use level::Moment;
+pub(crate) use milestones::Tally;
 pub use revision::Totals;
+use revision::Witnesses;
 
 use crate::calendar::{Calendar, Zone};
 use crate::reports::{Difference, Placement};
@@ -51,6 +58,8 @@ const LEVELS: [(Duration, u32); 4] = [
     (Duration::from_mins(1), 420),
     (Duration::from_mins(10), 576),
 ];
+/// The widest buckets of a revision that are summed on the way.
+const JUDGED: Duration = Duration::from_secs(10);
 /// The aggregate reaches over the longest rolling window.
 const LONGEST: (Duration, u32) = (Duration::from_hours(1), 2_208);
 
@@ -70,6 +79,7 @@ pub struct History {
 struct Kept {
     series: Series,
     totals: Totals,
+    witnesses: Witnesses,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,15 +112,14 @@ impl History {
         if let Some(days) = &mut self.days {
             days.add(difference.counts, at);
         }
-        if !self.revisions.contains_key(&difference.revision) {
-            self.make_room();
-            self.revisions.insert(difference.revision.clone(), Kept::new());
-        }
-        let Some(kept) = self.revisions.get_mut(&difference.revision) else {
+        if let Some(kept) = self.revisions.get_mut(&difference.revision) {
+            kept.add(difference, finest, at, now);
             return;
-        };
-        kept.series.add(difference.counts, finest, at, now);
-        kept.totals.add(difference, at);
+        }
+        self.make_room();
+        let mut kept = Kept::new();
+        kept.add(difference, finest, at, now);
+        self.revisions.insert(difference.revision.clone(), kept);
     }
 
     /// The sum over all revisions in the last `window`.
@@ -163,10 +172,10 @@ impl History {
     /// Some revisions, read as one.
     #[must_use]
     pub fn of<'a>(&self, revisions: impl IntoIterator<Item = &'a Revision>) -> Group<'_> {
-        let kept = revisions
+        revisions
             .into_iter()
-            .filter_map(|revision| self.revisions.get(revision));
-        Group(kept.collect())
+            .filter_map(|revision| self.revisions.get(revision))
+            .collect()
     }
 
     /// The width of the buckets in which a window of `reach` is answered.
@@ -190,6 +199,7 @@ impl History {
                 last_at: kept.totals.last_at,
                 ..Totals::default()
             };
+            kept.witnesses = Witnesses::default();
         }
     }
 
@@ -210,7 +220,7 @@ impl History {
         self.evicted
     }
 
-    /// Bytes of buckets held, for a fullness metric.
+    /// Bytes of buckets and sums held, for a fullness metric.
     #[must_use]
     pub fn bucket_bytes(&self) -> usize {
         let series = self
@@ -238,6 +248,16 @@ impl Kept {
         Self {
             series: Series::of_revision(),
             totals: Totals::default(),
+            witnesses: Witnesses::default(),
+        }
+    }
+
+    fn add(&mut self, difference: &Difference, finest: usize, at: Millis, now: Millis) {
+        self.series.add(difference.counts, finest, at, now);
+        self.totals.add(difference.counts, at);
+        if difference.counts.bad > 0 {
+            self.witnesses.add(&difference.worker, difference.bad_pods.max(1));
+            self.totals.bad_pods = self.witnesses.pods();
         }
     }
 }
@@ -248,6 +268,7 @@ impl Series {
             levels: LEVELS
                 .iter()
                 .map(|&(width, capacity)| Level::new(width, capacity))
+                .map(|level| if level.width <= JUDGED { level.summed() } else { level })
                 .collect(),
         }
     }
@@ -260,8 +281,9 @@ impl Series {
     }
 
     fn add(&mut self, counts: Counts, finest: usize, at: Millis, now: Millis) {
+        let new = Bucket::of(counts);
         for level in self.levels.iter_mut().skip(finest) {
-            level.add(counts, at, now);
+            level.add(new, at, now);
         }
     }
 
@@ -277,9 +299,6 @@ impl Series {
     }
 
     fn bytes(&self) -> usize {
-        self.levels
-            .iter()
-            .map(|level| level.buckets.len() * size_of::<level::Bucket>())
-            .sum()
+        self.levels.iter().map(Level::bytes).sum()
     }
 }

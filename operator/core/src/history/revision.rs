@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use crate::reports::Difference;
 use crate::{Counts, Millis, WorkerId};
 
 /// Workers whose bad pods are told apart; two are enough to say "on more than one".
 pub(super) const MAX_WITNESSES: usize = 8;
 
 /// Counts and milestones since a revision's first request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Requests.
     pub counts: Counts,
@@ -21,17 +20,18 @@ pub struct Totals {
     pub first_bad_at: Option<Millis>,
     /// The newest bad answer.
     pub last_bad_at: Option<Millis>,
-    /// Workers that saw bad answers, with the number of pods that gave them; at most 8.
-    pub(super) witnesses: Vec<(WorkerId, u32)>,
+    pub(super) bad_pods: u32,
 }
+
+/// Workers that saw bad answers, with the number of pods that gave them; at most 8.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Witnesses(pub(super) Vec<(WorkerId, u32)>);
 
 impl Totals {
     /// Pods that ever gave a bad answer; a lower limit.
     #[must_use]
     pub fn bad_pods(&self) -> u32 {
-        self.witnesses
-            .iter()
-            .fold(0, |sum, (_, pods)| sum.saturating_add(*pods))
+        self.bad_pods
     }
 
     /// Between the first and the newest bad answer.
@@ -43,35 +43,40 @@ impl Totals {
         }
     }
 
-    pub(super) fn add(&mut self, difference: &Difference, at: Millis) {
-        self.counts += difference.counts;
+    pub(super) fn add(&mut self, counts: Counts, at: Millis) {
+        self.counts += counts;
         self.first_at = earliest(self.first_at, Some(at));
         self.last_at = self.last_at.max(Some(at));
-        if difference.counts.bad > 0 {
+        if counts.bad > 0 {
             self.first_bad_at = earliest(self.first_bad_at, Some(at));
             self.last_bad_at = self.last_bad_at.max(Some(at));
-            self.witness(&difference.worker, difference.bad_pods.max(1));
         }
     }
 
-    pub(super) fn merged(mut self, other: &Self) -> Self {
-        self.counts += other.counts;
-        self.first_at = earliest(self.first_at, other.first_at);
-        self.last_at = self.last_at.max(other.last_at);
-        self.first_bad_at = earliest(self.first_bad_at, other.first_bad_at);
-        self.last_bad_at = self.last_bad_at.max(other.last_bad_at);
-        for (worker, pods) in &other.witnesses {
-            self.witness(worker, *pods);
+    /// Both, but for their pods.
+    pub(super) fn merged(self, other: Self) -> Self {
+        Self {
+            counts: [self.counts, other.counts].into_iter().sum(),
+            first_at: earliest(self.first_at, other.first_at),
+            last_at: self.last_at.max(other.last_at),
+            first_bad_at: earliest(self.first_bad_at, other.first_bad_at),
+            last_bad_at: self.last_bad_at.max(other.last_bad_at),
+            bad_pods: 0,
         }
-        self
     }
+}
 
-    fn witness(&mut self, worker: &WorkerId, pods: u32) {
-        if let Some((_, known)) = self.witnesses.iter_mut().find(|(name, _)| name == worker) {
+impl Witnesses {
+    pub(super) fn add(&mut self, worker: &WorkerId, pods: u32) {
+        if let Some((_, known)) = self.0.iter_mut().find(|(name, _)| name == worker) {
             *known = pods.max(*known);
-        } else if self.witnesses.len() < MAX_WITNESSES {
-            self.witnesses.push((worker.clone(), pods));
+        } else if self.0.len() < MAX_WITNESSES {
+            self.0.push((worker.clone(), pods));
         }
+    }
+
+    pub(super) fn pods(&self) -> u32 {
+        self.0.iter().fold(0, |sum, (_, pods)| sum.saturating_add(*pods))
     }
 }
 

@@ -14,7 +14,8 @@ impl History {
         let revisions = self.revisions.iter().map(|(revision, kept)| {
             let kept = Kept {
                 series: kept.series.since(since),
-                totals: kept.totals.clone(),
+                totals: kept.totals,
+                witnesses: kept.witnesses.clone(),
             };
             (revision.clone(), kept)
         });

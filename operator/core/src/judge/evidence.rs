@@ -29,20 +29,29 @@ pub struct Coverage {
 /// Counts of one release.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseEvidence {
-    /// The release.
-    pub release: ReleaseId,
-    /// What it is taken for.
-    pub role: Role,
+    /// What speaks for undoing it.
+    pub case: Case,
     /// Its first ready pod.
     pub first_ready_at: Option<Millis>,
-    /// Where its answers begin to count: its first request, or the end of its warm-up.
-    pub judged_from: Option<Millis>,
-    /// Of its pods.
-    pub coverage: Coverage,
     /// Over `windows.short`.
     pub short: Counts,
     /// Over `promoteAfter.duration`, without the warm-up.
     pub trial: Counts,
+    /// What the known-good release answered over `windows.long`, whether anything of the new one counts or not.
+    pub stable: Counts,
+}
+
+/// All that a decision to undo a release rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// The release.
+    pub release: ReleaseId,
+    /// What it is taken for.
+    pub role: Role,
+    /// Where its answers begin to count: its first request, or the end of its warm-up.
+    pub judged_from: Option<Millis>,
+    /// Of its pods.
+    pub coverage: Coverage,
     /// All that counts.
     pub judged: Counts,
     /// Since its first request.
@@ -51,10 +60,8 @@ pub struct ReleaseEvidence {
     /// probation, and unless clauses 2 and 3 hold.
     pub spans: Vec<Span>,
     /// A known-good release serves beside it: pods of it are ready, and it had 10 requests in the last `windows.long`, of those
-    /// since the first one that counts.
+    /// since the first one that counts. Not asked where there are no spans.
     pub beside_stable: bool,
-    /// What the known-good release answered over `windows.long`, whether anything of the new one counts or not.
-    pub stable: Counts,
 }
 
 /// What one verdict rests on.
@@ -104,94 +111,119 @@ pub fn gather(
         recent: history.window(spec.data_window(), now),
         history_since,
         coverage: target.map(Coverage::of_target).unwrap_or_default(),
-        current: target.map(|target| gather_release(spec, history, ledger, target, now)),
+        current: target.map(|target| Reader::new(spec, history, ledger, target, now).release()),
     }
 }
 
-/// Reads what a decision on the release of the current template needs.
+/// Reads what a decision to undo the release of the current template needs.
 #[must_use]
-pub fn gather_release(
-    spec: &SloSpec,
-    history: &History,
-    ledger: &Ledger,
-    target: &TargetSnapshot,
-    now: Millis,
-) -> ReleaseEvidence {
-    let reader = Reader {
-        spec,
-        history,
-        ledger,
-        now,
-    };
-    reader.release(target, &target.release)
+pub fn gather_case(spec: &SloSpec, history: &History, ledger: &Ledger, target: &TargetSnapshot, now: Millis) -> Case {
+    Reader::new(spec, history, ledger, target, now).case()
 }
 
 struct Reader<'a> {
     spec: &'a SloSpec,
     history: &'a History,
     ledger: &'a Ledger,
+    target: &'a TargetSnapshot,
     now: Millis,
+    /// Of the current release.
+    new: Group<'a>,
+    first_ready_at: Option<Millis>,
 }
 
-impl Reader<'_> {
-    fn release(&self, target: &TargetSnapshot, release: &ReleaseId) -> ReleaseEvidence {
-        let group = self.history.of(Ledger::revisions(target, release));
-        let rule = self.spec.rule();
-        let totals = group.totals();
-        let known = self.ledger.get(release);
-        let first_ready_at = known.and_then(|known| known.first_ready_at);
-        let judged_from = self.judged_from(&totals, first_ready_at);
-        let over = |window| group.window(window, self.now);
-        // None of what does not count yet.
-        let since = judged_from.filter(|from| *from <= self.now);
-        let served = since.map_or(Duration::ZERO, |from| self.now.since(from));
-        let judged = since.map_or_else(Counts::default, |_| over(served));
-        let trial = rule.promote_after.duration;
-        let elder = Elder::of(self.ledger, target, release);
-        let stable = self.history.of(elder.revisions(target));
-        let beside = stable.window(served.min(rule.long), self.now).total();
-        let mut evidence = ReleaseEvidence {
-            release: release.clone(),
-            stable: stable.window(rule.long, self.now),
-            role: known.map_or(Role::Other, |known| known.role),
-            first_ready_at,
-            judged_from,
-            coverage: Coverage::of_release(target, release),
-            short: over(rule.short),
-            trial: if served <= trial || since.is_none() {
-                judged
-            } else {
-                over(trial)
-            },
-            judged,
-            spans: Vec::new(),
-            beside_stable: elder.ready && beside >= STABLE_SERVES,
-            totals,
-        };
-        let from = since.filter(|_| evidence.role == Role::Probation && evidence.has_weight(rule));
-        if let Some(from) = from {
-            evidence.spans = self.spans(&group, &stable, from);
+impl<'a> Reader<'a> {
+    fn new(
+        spec: &'a SloSpec,
+        history: &'a History,
+        ledger: &'a Ledger,
+        target: &'a TargetSnapshot,
+        now: Millis,
+    ) -> Self {
+        Self {
+            spec,
+            history,
+            ledger,
+            target,
+            now,
+            new: history.of(Ledger::revisions(target, &target.release)),
+            first_ready_at: ledger.get(&target.release).and_then(|known| known.first_ready_at),
         }
-        evidence
+    }
+
+    fn release(&self) -> ReleaseEvidence {
+        let case = self.case();
+        let over = |window| self.new.window(window, self.now);
+        let rule = self.spec.rule();
+        let trial = rule.promote_after.duration;
+        let served = self
+            .since(case.judged_from)
+            .map_or(Duration::ZERO, |from| self.now.since(from));
+        ReleaseEvidence {
+            first_ready_at: self.first_ready_at,
+            short: over(rule.short),
+            trial: if served <= trial { case.judged } else { over(trial) },
+            stable: self.stable(&self.elder()).window(rule.long, self.now),
+            case,
+        }
+    }
+
+    fn case(&self) -> Case {
+        let release = &self.target.release;
+        let totals = self.new.totals();
+        let judged_from = self.judged_from(&totals);
+        let since = self.since(judged_from);
+        let mut case = Case {
+            release: release.clone(),
+            role: self.ledger.role(release),
+            judged_from,
+            coverage: Coverage::of_release(self.target, release),
+            judged: since.map_or_else(Counts::default, |from| self.new.window(self.now.since(from), self.now)),
+            totals,
+            spans: Vec::new(),
+            beside_stable: false,
+        };
+        let from = since.filter(|_| case.role == Role::Probation && case.has_weight(self.spec.rule()));
+        if let Some(from) = from {
+            let elder = self.elder();
+            let stable = self.stable(&elder);
+            let beside = self.now.since(from).min(self.spec.rule().long);
+            case.spans = self.spans(&stable, from);
+            case.beside_stable = elder.ready && stable.window(beside, self.now).total() >= STABLE_SERVES;
+        }
+        case
+    }
+
+    /// None of what does not count yet.
+    fn since(&self, judged_from: Option<Millis>) -> Option<Millis> {
+        judged_from.filter(|from| *from <= self.now)
+    }
+
+    fn elder(&self) -> Elder<'a> {
+        Elder::of(self.ledger, self.target, &self.target.release)
+    }
+
+    fn stable(&self, elder: &Elder<'_>) -> Group<'a> {
+        self.history.of(elder.revisions(self.target))
     }
 
     /// The end of a warm-up is rounded up to the widest unit in use, so that no unit holds a part of it.
-    fn judged_from(&self, totals: &Totals, first_ready_at: Option<Millis>) -> Option<Millis> {
+    fn judged_from(&self, totals: &Totals) -> Option<Millis> {
         let first = totals.first_at?;
         let rule = self.spec.rule();
         if rule.warmup.is_zero() {
             return Some(first);
         }
-        let warm = first.max(first_ready_at.unwrap_or(first)).plus(rule.warmup);
+        let warm = first.max(self.first_ready_at.unwrap_or(first)).plus(rule.warmup);
         let unit = i64::try_from(History::width(rule.probation).as_millis()).unwrap_or(i64::MAX);
         let over = warm.0.rem_euclid(unit);
         Some(Millis(warm.0.saturating_add((unit - over) % unit)))
     }
 
-    fn spans(&self, new: &Group<'_>, stable: &Group<'_>, from: Millis) -> Vec<Span> {
+    fn spans(&self, stable: &Group<'_>, from: Millis) -> Vec<Span> {
         let spans = Spans {
             spec: self.spec,
-            new,
+            new: &self.new,
             stable,
             from,
             now: self.now,
@@ -200,7 +232,7 @@ impl Reader<'_> {
     }
 }
 
-impl ReleaseEvidence {
+impl Case {
     /// Clauses 2 and 3.
     pub(super) fn has_weight(&self, rule: &RollbackRule) -> bool {
         let spread = self.totals.bad_pods() >= SPREAD_PODS || self.bad_span() >= SPREAD_TIME;

@@ -50,8 +50,8 @@
 //! # What a look costs
 //!
 //! A span is read in full only if it may exceed the threshold. That a span cannot is most often plain at a glance, by
-//! [`Bets::at_most`](crate::stats::Bets::at_most): one pass over the new release's buckets, where they lie. Of a release with more than
-//! one revision, whose buckets have to be joined first, every span is read in full; no decision depends on which way was gone.
+//! [`Bets::at_most`](crate::stats::Bets::at_most), of the difference of two sums that [`crate::history`] keeps. Of a release with more
+//! than one revision, whose buckets have to be joined first, every span is read in full; no decision depends on which way was gone.
 //!
 //! # Phases
 //!
@@ -65,7 +65,7 @@ mod new_release;
 mod span;
 mod verdict;
 
-pub use evidence::{Coverage, Evidence, ReleaseEvidence, gather, gather_release};
+pub use evidence::{Case, Coverage, Evidence, ReleaseEvidence, gather, gather_case};
 pub use new_release::{Finding, findings, may_promote, new_release};
 pub use span::{Frame, Span, Unit};
 pub use verdict::{AlertState, Breach, Decision, Doubt, Phase, PhaseReason, Verdict, WindowBurn, judge};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::evidence::{Coverage, Evidence, ReleaseEvidence};
+use super::evidence::{Case, Coverage, Evidence, ReleaseEvidence};
 use super::span::{Part, STABLE_SERVES, Span, seen, unseen_good};
 use super::verdict::{Breach, Decision, Doubt};
 use crate::release::Role;
@@ -14,20 +14,20 @@ use crate::{Counts, Millis};
 #[derive(Clone, Copy, Debug)]
 pub struct Finding<'a> {
     spec: &'a SloSpec,
-    new: &'a ReleaseEvidence,
+    new: &'a Case,
     part: Part<'a>,
 }
 
 /// Whether the current release is to be undone.
 #[must_use]
 pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
-    let Some(new) = &evidence.current else {
+    let Some(ReleaseEvidence { case, .. }) = &evidence.current else {
         return Decision::Nothing;
     };
-    if let Some(sure) = findings(spec, evidence.coverage, new).find(|finding| finding.doubts().next().is_none()) {
+    if let Some(sure) = findings(spec, evidence.coverage, case).find(Finding::is_sure) {
         return Decision::Undo(sure.breach());
     }
-    let doubted = findings(spec, evidence.coverage, new).find(Finding::exceeds);
+    let doubted = findings(spec, evidence.coverage, case).find(Finding::exceeds);
     let doubted = doubted.and_then(|finding| Some((finding, finding.doubts().next()?)));
     doubted.map_or(Decision::Nothing, |(finding, doubt)| Decision::Inconclusive {
         doubt,
@@ -37,11 +37,7 @@ pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
 
 /// Clauses 2 and 3: where a release may be found bad, if it may be. It is to be undone if there is no doubt about one of these.
 /// `coverage` is that of all pods.
-pub fn findings<'a>(
-    spec: &'a SloSpec,
-    coverage: Coverage,
-    new: &'a ReleaseEvidence,
-) -> impl Iterator<Item = Finding<'a>> {
+pub fn findings<'a>(spec: &'a SloSpec, coverage: Coverage, new: &'a Case) -> impl Iterator<Item = Finding<'a>> {
     let blind = coverage.is_blind() || new.coverage.is_blind();
     let judged = new.role == Role::Probation && !blind && new.has_weight(spec.rule());
     let spans = if judged { new.spans.as_slice() } else { &[] };
@@ -56,7 +52,7 @@ pub fn may_promote(spec: &SloSpec, current: &ReleaseEvidence, now: Millis) -> bo
     let served = current
         .first_ready_at
         .is_some_and(|ready| now.since(ready) >= after.duration);
-    let enough = current.judged.good >= after.good_events;
+    let enough = current.case.judged.good >= after.good_events;
     let within = |counts: Counts| counts.bad_ratio().is_none_or(|ratio| ratio <= spec.bad_threshold());
     served
         && enough
@@ -65,8 +61,8 @@ pub fn may_promote(spec: &SloSpec, current: &ReleaseEvidence, now: Millis) -> bo
         // Not in the seconds that it takes to be found bad.
         && within(current.short)
         && current.trial.incomplete == 0
-        && current.coverage.is_full()
-        && current.coverage.ready > 0
+        && current.case.coverage.is_full()
+        && current.case.coverage.ready > 0
 }
 
 /// Of a span beyond the long window also its later parts; and of each what no stable release saw.
@@ -84,6 +80,13 @@ impl Finding<'_> {
     pub fn doubts(&self) -> impl Iterator<Item = Doubt> {
         let clauses = [Self::unseen, Self::stable_fails, Self::not_worse];
         clauses.into_iter().filter_map(|clause| clause(self))
+    }
+
+    /// Whether there are none, the cheapest asked first.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        let clauses = [Self::stable_fails, Self::unseen, Self::not_worse];
+        clauses.into_iter().all(|clause| clause(self).is_none())
     }
 
     fn unseen(&self) -> Option<Doubt> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Counts;
 use crate::counts::float;
-use crate::history::{Group, History, Moment};
+use crate::history::{Bucket, Group, History, Moment};
 use crate::release::{Ledger, Role, TargetSnapshot};
 use crate::spec::SloSpec;
 use crate::stats::{Bets, Glance, Pair, evidence_worse};
@@ -71,7 +71,9 @@ impl Frame {
     /// It, and its last half, quarter and so on that is longer than `least`.
     fn halves(self, least: Duration) -> impl DoubleEndedIterator<Item = Self> {
         let length = self.end - self.begin;
-        let halvings = (1..u32::BITS).take_while(|halved| self.width * (length >> halved) > least);
+        // A width is whole seconds.
+        let least = least.as_secs() / self.width.as_secs().max(1);
+        let halvings = (1..u32::BITS).take_while(|halved| u64::from(length >> halved) > least);
         let most = u32::try_from(halvings.count()).unwrap_or(0);
         (0..=most).map(move |halved| self.from(self.end - (length >> halved)))
     }
@@ -124,11 +126,9 @@ impl Span {
 impl Part<'_> {
     /// Whether the new release exceeds the threshold of `bets`, its requests of a unit counted by `total`.
     pub(super) fn exceeds(&self, bets: &Bets, total: impl Fn(Counts) -> f64 + Copy) -> bool {
-        let mut shares = Vec::with_capacity(self.units.len());
-        for unit in self.units.iter().filter(|unit| unit.new.total() > 0) {
-            shares.push((float(unit.new.bad) / total(unit.new)).min(1.0));
-        }
-        bets.exceed(BREACH_EVIDENCE + self.frame.price(), &shares)
+        let served = self.units.iter().filter(|unit| unit.new.total() > 0);
+        let shares = served.map(|unit| (float(unit.new.bad) / total(unit.new)).min(1.0));
+        bets.exceed(BREACH_EVIDENCE + self.frame.price(), shares)
     }
 
     /// The lower bound of its bad ratio: the greatest threshold that it exceeds. `threshold` is where to begin.
@@ -196,10 +196,13 @@ impl Spans<'_> {
         let rule = self.spec.rule();
         let window = |length| (length, self.from.max(self.now.minus(length)));
         let spans = [window(rule.short), window(rule.long), (rule.probation, self.from)];
-        let worth = spans
-            .into_iter()
-            .filter(|&(reach, since)| self.may_exceed(reach, since));
-        worth.map(|(reach, since)| self.span(reach, since)).collect()
+        let mut worth = Vec::new();
+        for (reach, since) in spans {
+            if self.may_exceed(reach, since) {
+                worth.push(self.span(reach, since));
+            }
+        }
+        worth
     }
 
     fn frame(&self, reach: Duration, since: Millis) -> Frame {
@@ -218,26 +221,43 @@ impl Spans<'_> {
     fn span(&self, reach: Duration, since: Millis) -> Span {
         let frame = self.frame(reach, since);
         let first = History::index(frame.width, self.from);
-        let mut units = Vec::with_capacity(usize::try_from(frame.end - frame.begin).unwrap_or(0));
-        let add = |at, new, stable| {
-            units.push(Unit {
-                at: at - first,
-                new,
-                stable,
-            });
-        };
         let indices = first + frame.begin..first + frame.end;
+        let mut units = Vec::with_capacity(indices.len());
+        let unit = |at: u32, new: Option<Counts>, stable: Option<Counts>| Unit {
+            at: at - first,
+            new: new.unwrap_or_default(),
+            stable: stable.unwrap_or_default(),
+        };
         if let (Some(new), Some(stable)) = (self.new.alone(reach), self.stable.alone(reach)) {
-            join(new.moments(indices.clone()), stable.moments(indices), add);
+            let counts = |bucket: &Bucket| bucket.counts();
+            let (all, new, stable) = (indices.len(), new.buckets(indices.clone()), stable.buckets(indices));
+            if new.len() == all && stable.len() == all {
+                // None is missing of either: most often they lie side by side.
+                let both = new.zip(stable);
+                units.extend(both.map(|(new, stable)| unit(new.index, Some(new.counts()), Some(stable.counts()))));
+            } else {
+                let index = |bucket: &Bucket| bucket.index;
+                join(new, stable, index, |at, new, stable| {
+                    units.push(unit(at, new.map(counts), stable.map(counts)));
+                });
+            }
         } else {
-            let read = |group: &Group<'_>| group.moments(reach, since, self.now).into_iter();
-            join(read(self.new), read(self.stable), add);
+            let read = |group: &Group<'_>| group.moments(reach, since, self.now);
+            let (index, counts) = (|moment: &Moment| moment.index, |moment: &Moment| moment.counts);
+            join(
+                read(self.new).iter(),
+                read(self.stable).iter(),
+                index,
+                |at, new, stable| {
+                    units.push(unit(at, new.map(counts), stable.map(counts)));
+                },
+            );
         }
         Span { frame, units }
     }
 
-    /// False only if no part of a span can exceed the threshold: what most looks at most releases end with, by one pass over the new
-    /// release's own units, newest first. Of releases with more than one revision it is always true.
+    /// False only if no part of a span can exceed the threshold: what most looks at most releases end with, by the sums of the new
+    /// release's own units. Of releases with more than one revision it is always true.
     fn may_exceed(&self, reach: Duration, since: Millis) -> bool {
         let (Some(new), Some(stable)) = (self.new.alone(reach), self.stable.alone(reach)) else {
             return true;
@@ -247,11 +267,9 @@ impl Spans<'_> {
         let indices = |from: u32, to: u32| first + from..first + to;
         let last_of_stable = stable.newest(indices(frame.begin, frame.end));
         let mut alone = last_of_stable.map(|last| frame.from(last - first + 1));
-        let mut glance = Glance::default();
-        let mut seen_from = frame.end;
+        let until = new.up_to(first + frame.end);
         let mut may_exceed = |part: Frame| {
-            new.shares(indices(part.begin, seen_from), |share| glance.add(share));
-            seen_from = part.begin;
+            let glance = until.minus(new.up_to(first + part.begin)).glance();
             part.may_exceed(self.spec.bets(), &glance)
         };
         frame.halves(self.spec.rule().long).rev().any(|half| {
@@ -262,30 +280,28 @@ impl Spans<'_> {
 }
 
 /// Both in one order of time.
-fn join(
-    mut new: impl Iterator<Item = Moment>,
-    mut stable: impl Iterator<Item = Moment>,
-    mut each: impl FnMut(u32, Counts, Counts),
+fn join<'a, T: 'a>(
+    mut new: impl Iterator<Item = &'a T>,
+    mut stable: impl Iterator<Item = &'a T>,
+    index: impl Fn(&T) -> u32,
+    mut each: impl FnMut(u32, Option<&T>, Option<&T>),
 ) {
     let (mut own, mut other) = (new.next(), stable.next());
     loop {
         let at = match (own, other) {
-            (Some(own), Some(other)) => own.index.min(other.index),
-            (Some(only), None) | (None, Some(only)) => only.index,
+            (Some(own), Some(other)) => index(own).min(index(other)),
+            (Some(only), None) | (None, Some(only)) => index(only),
             (None, None) => return,
         };
-        each(at, take(&mut own, &mut new, at), take(&mut other, &mut stable, at));
-    }
-}
-
-/// The counts of `next` if it is at this place; then the next one is.
-fn take(next: &mut Option<Moment>, rest: &mut impl Iterator<Item = Moment>, at: u32) -> Counts {
-    match *next {
-        Some(moment) if moment.index == at => {
-            *next = rest.next();
-            moment.counts
+        let here = |next: &&T| index(next) == at;
+        let (served, beside) = (own.filter(here), other.filter(here));
+        each(at, served, beside);
+        if served.is_some() {
+            own = new.next();
         }
-        _ => Counts::default(),
+        if beside.is_some() {
+            other = stable.next();
+        }
     }
 }
 
@@ -313,7 +329,10 @@ impl<'a> Elder<'a> {
     }
 
     /// Its revisions.
-    pub(super) fn revisions<'t>(&self, target: &'t TargetSnapshot) -> impl Iterator<Item = &'t Revision> {
+    pub(super) fn revisions<'t>(&self, target: &'t TargetSnapshot) -> impl Iterator<Item = &'t Revision>
+    where
+        'a: 't,
+    {
         self.release
             .into_iter()
             .flat_map(|release| Ledger::revisions(target, release))

@@ -152,11 +152,9 @@ impl Ledger {
     }
 
     /// Names of `target`'s revisions of a release.
-    pub fn revisions<'a>(
-        target: &'a TargetSnapshot,
-        release: &ReleaseId,
-    ) -> impl Iterator<Item = &'a Revision> + use<'a> {
-        target.revisions_of(release).into_iter().map(|each| &each.revision)
+    pub fn revisions<'a>(target: &'a TargetSnapshot, release: &'a ReleaseId) -> impl Iterator<Item = &'a Revision> {
+        let revisions = target.revisions.iter().filter(|each| each.release == *release);
+        revisions.map(|each| &each.revision)
     }
 
     fn known_good_except(&self, release: &ReleaseId) -> Vec<&ReleaseId> {

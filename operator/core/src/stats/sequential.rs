@@ -77,6 +77,12 @@ pub struct Glance {
 }
 
 impl Glance {
+    /// At so many units, of which so many are `failing`; their bad shares sum to `shares`, or less.
+    #[must_use]
+    pub fn of(units: u32, failing: u32, shares: f64) -> Self {
+        Self { units, failing, shares }
+    }
+
     /// Takes in the bad share of a unit.
     pub fn add(&mut self, share: f64) {
         self.units = self.units.wrapping_add(1);
@@ -111,12 +117,10 @@ impl Bets {
 
     /// Whether [`Bets::evidence`] is more than `need`, which is above 0; most often by a glance.
     #[must_use]
-    pub fn exceed(&self, need: f64, shares: &[f64]) -> bool {
+    pub fn exceed(&self, need: f64, shares: impl Iterator<Item = f64> + Clone) -> bool {
         let mut glance = Glance::default();
-        for share in shares {
-            glance.add(*share);
-        }
-        self.at_most(&glance) > need && self.won(shares.iter().copied()) > need
+        shares.clone().for_each(|share| glance.add(share));
+        self.at_most(&glance) > need && self.won(shares) > need
     }
 
     /// What [`Bets::evidence`] of these units cannot exceed; never below 0.

@@ -180,8 +180,12 @@ fn the_second_that_is_still_open_does_not_count() {
         story
     };
     let of = |story: &Story| story.evidence().current.unwrap();
-    assert_eq!(of(&open(1)).spans, of(&open(9)).spans);
-    assert_eq!(of(&open(9)).judged, Counts::new(0, 19), "but its bad answers are seen");
+    assert_eq!(of(&open(1)).case.spans, of(&open(9)).case.spans);
+    assert_eq!(
+        of(&open(9)).case.judged,
+        Counts::new(0, 19),
+        "but its bad answers are seen"
+    );
 }
 
 #[test]
@@ -196,16 +200,16 @@ fn the_warm_up_begins_with_the_first_request_and_is_rounded_up_to_ten_seconds() 
         ..story
     };
     let current = story.evidence().current.unwrap();
-    assert_eq!(current.judged_from, Some(NOW.minus(Duration::from_secs(10))));
-    assert_eq!(current.judged, Counts::new(0, 70));
+    assert_eq!(current.case.judged_from, Some(NOW.minus(Duration::from_secs(10))));
+    assert_eq!(current.case.judged, Counts::new(0, 70));
     assert_eq!(current.trial, Counts::new(0, 70));
-    let units: Vec<usize> = current.spans.iter().map(|span| span.units.len()).collect();
+    let units: Vec<usize> = current.case.spans.iter().map(|span| span.units.len()).collect();
     assert_eq!(units, [10, 10, 1]);
 }
 
 #[test]
 fn a_span_that_cannot_be_bad_is_not_read() {
-    let spans = |story: Story| story.evidence().current.unwrap().spans.len();
+    let spans = |story: Story| story.evidence().current.unwrap().case.spans.len();
     assert_eq!(spans(good_for(300).serves(8, 0, 50)), 1, "the short window");
     assert_eq!(spans(good_for(300).serves(2, 0, 50)), 0);
     assert_eq!(spans(Story::new().serves(9, 0, 1)), 0, "clause 2");

@@ -33,7 +33,7 @@ fn an_outage_of_both_that_began_with_the_new_release_is_not_blamed_on_it() {
     serve(&mut history, "v1-rs", 8, 0, Counts::new(40, 10));
     serve(&mut history, "v2-rs", 8, 0, Counts::new(40, 10));
     let evidence = gathered(&history, (2, 2));
-    for span in &evidence.current.as_ref().unwrap().spans {
+    for span in &evidence.current.as_ref().unwrap().case.spans {
         let stable: Counts = span.units.iter().map(|unit| unit.stable).sum();
         assert!(stable.total() <= 500, "only beside the new one: {stable:?}");
     }
@@ -62,7 +62,10 @@ fn coverage_is_of_the_target_and_of_each_release() {
         Coverage { reporting: 3, ready: 4 },
         "no more than are ready"
     );
-    assert_eq!(evidence.current.unwrap().coverage, Coverage { reporting: 2, ready: 2 });
+    assert_eq!(
+        evidence.current.unwrap().case.coverage,
+        Coverage { reporting: 2, ready: 2 }
+    );
 }
 
 #[test]

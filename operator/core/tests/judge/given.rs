@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shoalwatch_core::history::History;
-use shoalwatch_core::judge::{Coverage, Decision, Doubt, Evidence, ReleaseEvidence, gather, new_release};
+use shoalwatch_core::judge::{Case, Coverage, Decision, Doubt, Evidence, ReleaseEvidence, gather, new_release};
 use shoalwatch_core::release::{RevisionSnapshot, Role, TargetSnapshot};
 use shoalwatch_core::spec::{RollbackRule, SloSpec};
 use shoalwatch_core::{Counts, Millis};
@@ -117,7 +117,7 @@ impl Story {
         let begin = NOW.minus(Duration::from_secs(count));
         let mut evidence = gather(&self.spec, &history, &ledger(begin), Some(&self.target()), NOW);
         if let Some(current) = &mut evidence.current {
-            current.role = self.role;
+            current.case.role = self.role;
         }
         evidence
     }
@@ -172,18 +172,21 @@ pub(crate) fn bad_release() -> Story {
 /// A release of which no clause speaks; for phases and promotion.
 pub(crate) fn release(role: Role, counts: Counts) -> ReleaseEvidence {
     let first = NOW.minus(Duration::from_mins(20));
-    ReleaseEvidence {
+    let case = Case {
         release: "v2".into(),
         role,
-        first_ready_at: Some(first),
         judged_from: Some(first),
         coverage: Coverage { reporting: 2, ready: 2 },
-        short: counts,
-        trial: counts,
         judged: counts,
         totals: History::default().of([]).totals(),
         spans: Vec::new(),
         beside_stable: false,
+    };
+    ReleaseEvidence {
+        case,
+        first_ready_at: Some(first),
+        short: counts,
+        trial: counts,
         stable: Counts::default(),
     }
 }

@@ -154,6 +154,11 @@ fn conditions_say_whether_it_is_evaluated_and_how_much_history_there_is() {
 fn promotion_needs_time_good_answers_and_full_sight() {
     let good = || release(Role::Probation, Counts::new(100, 0));
     let promoted = |current: &ReleaseEvidence| may_promote(&spec("99.9"), current, NOW);
+    let covered = |coverage| {
+        let mut release = good();
+        release.case.coverage = coverage;
+        release
+    };
     assert!(promoted(&good()));
     assert!(
         !promoted(&release(Role::Probation, Counts::new(99, 0))),
@@ -183,13 +188,7 @@ fn promotion_needs_time_good_answers_and_full_sight() {
         "losses are never good"
     );
     let uncovered = Coverage { reporting: 1, ready: 2 };
-    assert!(
-        !promoted(&ReleaseEvidence {
-            coverage: uncovered,
-            ..good()
-        }),
-        "not wholly seen"
-    );
+    assert!(!promoted(&covered(uncovered)), "not wholly seen");
     assert!(
         !promoted(&ReleaseEvidence {
             trial: Counts::new(98, 2),
@@ -218,13 +217,7 @@ fn promotion_needs_time_good_answers_and_full_sight() {
         }),
         "silent"
     );
-    assert!(
-        !promoted(&ReleaseEvidence {
-            coverage: Coverage::default(),
-            ..good()
-        }),
-        "gone"
-    );
+    assert!(!promoted(&covered(Coverage::default())), "gone");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use shoalwatch_core::Counts;
-use shoalwatch_core::judge::{Coverage, Decision, Evidence, Phase, judge};
+use shoalwatch_core::judge::{Coverage, Decision, Evidence, Phase, findings, judge};
 
 use crate::given::*;
 
@@ -72,6 +72,16 @@ proptest! {
     fn a_glance_acquits_nobody_whom_a_look_condemns(story in any_stretches()) {
         let in_full = Story { restarted: true, ..story.clone() };
         prop_assert_eq!(story.decision(), in_full.decision());
+    }
+
+    /// In whatever order doubts are asked for.
+    #[test]
+    fn what_is_sure_is_what_nothing_is_doubted_of(story in prop_oneof![any_story(), any_stretches()]) {
+        let evidence = story.evidence();
+        let case = &evidence.current.as_ref().unwrap().case;
+        for finding in findings(&story.spec, evidence.coverage, case) {
+            prop_assert_eq!(finding.is_sure(), finding.doubts().next().is_none());
+        }
     }
 
     /// A good answer that turns bad never saves a release.
