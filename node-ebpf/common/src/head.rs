@@ -289,6 +289,7 @@ mod tests {
         for padding in 0..40 {
             let lines = std::format!("X: {}\r\nTraceParent: {PARENT}\r\nAccept: */*\r\n", "a".repeat(padding));
             let expected = Parent {
+                trace: [0x0af7_6519_16cd_43dd, 0x8448_eb21_1c80_319c],
                 randomness: 0x48_eb21_1c80_319c,
                 sampled: true,
             };
