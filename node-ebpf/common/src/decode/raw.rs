@@ -222,7 +222,7 @@ mod tests {
 
     fn under_way(head_len: u16, head: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        bytes.extend([21_u64, 22, 23, 24].into_iter().flat_map(u64::to_ne_bytes));
+        bytes.extend([21_u64, 22, 23, 24, 25, 26, 27].into_iter().flat_map(u64::to_ne_bytes));
         bytes.extend(Ipv6Addr::from([0, 0, 0, 0, 0, 0xffff, 0x0a00, 0x0001]).octets());
         bytes.extend([8080_u16, 0, 0, 0].into_iter().flat_map(u16::to_ne_bytes));
         bytes.extend((31..=38_u32).flat_map(u32::to_ne_bytes));
@@ -280,7 +280,7 @@ mod tests {
                 under_way,
                 request: request(b"GET"),
             };
-            assert_eq!(news(102, [1, 9, u8::try_from(number).unwrap(), 0], &bytes), open);
+            assert_eq!(news(126, [1, 9, u8::try_from(number).unwrap(), 0], &bytes), open);
         }
         for (mark, set) in [(0, false), (1, true)] {
             let ended = RawNews::Ended {
@@ -288,7 +288,7 @@ mod tests {
                 under_way: UnderWay::Counted,
                 request: request(b"GET"),
             };
-            assert_eq!(news(102, [4, mark, 1, 0], &bytes), ended);
+            assert_eq!(news(126, [4, mark, 1, 0], &bytes), ended);
             let segment = RawNews::Segment {
                 answer: set,
                 bytes: b"x",
@@ -314,7 +314,7 @@ mod tests {
             RawKind::Ended,
             RawKind::Orphan,
         ] {
-            assert_eq!(news(96, [kind as u8, 0, 0, 0], &bytes).kind(), kind);
+            assert_eq!(news(120, [kind as u8, 0, 0, 0], &bytes).kind(), kind);
         }
     }
 
@@ -335,11 +335,11 @@ mod tests {
             assert_eq!(category(&record(0, marks, b"")), "mark", "{marks:?}");
         }
         let bytes = under_way(3, b"GE");
-        assert_eq!(category(&record(98, [1, 0, 0, 0], &bytes)), "head_length");
-        assert_eq!(category(&record(98, [1, 0, 3, 0], &bytes)), "mark");
-        assert_eq!(category(&record(95, [4, 0, 0, 0], &bytes)), "too_short");
+        assert_eq!(category(&record(122, [1, 0, 0, 0], &bytes)), "head_length");
+        assert_eq!(category(&record(122, [1, 0, 3, 0], &bytes)), "mark");
+        assert_eq!(category(&record(119, [4, 0, 0, 0], &bytes)), "too_short");
         let long = under_way(513, &[b'x'; 600]);
-        assert_eq!(category(&record(696, [4, 0, 0, 0], &long)), "head_length");
+        assert_eq!(category(&record(720, [4, 0, 0, 0], &long)), "head_length");
     }
 
     proptest! {
