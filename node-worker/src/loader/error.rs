@@ -43,7 +43,10 @@ pub enum LoadError {
     )]
     Permission(#[source] Box<dyn Error + Send + Sync>),
     /// The limit of locked memory, which holds maps below Linux 5.11, cannot be raised.
-    #[error("the limit of locked memory cannot be raised: grant CAP_SYS_RESOURCE, or start with `ulimit -l unlimited`")]
+    #[error(
+        "the limit of locked memory cannot be raised: grant CAP_SYS_RESOURCE beside CAP_BPF and CAP_PERFMON, or start with \
+         `ulimit -l unlimited`"
+    )]
     MemoryLock(#[source] io::Error),
     /// The kernel has no memory for the maps.
     #[error("the kernel has no memory for the maps: lower ring_bytes or max_connections, or raise the memory limit")]

@@ -100,6 +100,7 @@ fn without_rights_the_loader_names_the_capabilities_that_it_needs() {
         return;
     }
     let error = Probes::load(&LoaderOptions::default()).unwrap_err();
-    assert_eq!(error.category(), "permission");
+    // Below Linux 5.11 maps are locked memory, and the right to that is what is missed first.
+    assert!(["permission", "memory_lock"].contains(&error.category()), "{error}");
     assert!(error.to_string().contains("CAP_BPF"), "{error}");
 }
