@@ -21,6 +21,7 @@ use shoalwatch_ebpf_common::{
 };
 
 use crate::{
+    ahead,
     buffer::{self, Buffer, Piece},
     finish::{self, End},
     hold::{self, Side},
@@ -113,7 +114,7 @@ pub(crate) fn follow(caller: &Caller, transfer: &Transfer) -> Next {
         hold::take(connection, Side::Asks);
         let next = request_side(connection, caller, piece, returned);
         hold::release(connection, Side::Asks, socket.sock, |_| {});
-        return if is_untold(connection) { Next::Raw } else { next };
+        return if ahead::is_untold(connection) { Next::Raw } else { next };
     }
     hold::take(connection, Side::Answers);
     let next = answer_side(connection, caller, fd, piece, returned);
@@ -242,7 +243,7 @@ fn request_side(connection: &mut Connection, caller: &Caller, piece: Piece, retu
     if connection.state == ConnectionState::Awaiting as u8 {
         return go_on(connection, piece, returned);
     }
-    take_up_ahead(connection);
+    ahead::take_up(connection);
     if is_late_body(connection, piece) {
         return leave(connection, UnderWay::Answered);
     }
@@ -479,27 +480,4 @@ fn append(connection: &mut Connection, piece: Piece) {
     }
     record.read_bytes = record.read_bytes.saturating_add(piece.len as u32);
     connection.head_open = u8::from(goes_on(record));
-}
-
-/// Whether the connection left the fast path while this was read ahead, by somebody who could not wait for it and did not tell it.
-#[inline(always)]
-fn is_untold(connection: &mut Connection) -> bool {
-    let untold = connection.ahead_len > 0 && connection.state == ConnectionState::Raw as u8;
-    if untold {
-        connection.ahead_len = 0;
-    }
-    untold
-}
-
-/// What was read ahead begins the next request, now that the one before is answered.
-#[inline(always)]
-fn take_up_ahead(connection: &mut Connection) {
-    if connection.ahead_len > 0 {
-        connection.state = ConnectionState::Beginning as u8;
-        let record = &mut connection.record;
-        record.head[..8].copy_from_slice(&connection.ahead);
-        record.head_len = u16::from(connection.ahead_len);
-        record.start_ns = connection.ahead_ns;
-        connection.ahead_len = 0;
-    }
 }

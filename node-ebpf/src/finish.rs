@@ -356,7 +356,7 @@ fn by_row(record: &mut RequestRecord, row: &Row, headers: &head::Headers) -> Dec
         Some(parent) => parent.randomness,
         // Drawn when the request began.
         None if record.seed != 0 => record.randomness,
-        None => random(),
+        None => random() & RANDOMNESS,
     };
     let parent = match parent {
         Some(parent) => Some(parent.sampled),
@@ -376,11 +376,12 @@ fn caller_sampled(record: &RequestRecord) -> Option<bool> {
     (record.seed != 0 && high | low != 0).then_some(record.caller_sampled == 1)
 }
 
+/// Bits that nobody foresees.
 #[inline(always)]
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     // SAFETY: the helper has no preconditions.
     let (high, low) = unsafe { (bpf_get_prandom_u32(), bpf_get_prandom_u32()) };
-    (u64::from(high) << 32 | u64::from(low)) & RANDOMNESS
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// Hands the request to user space; `others`: what to count it under where there is no room.

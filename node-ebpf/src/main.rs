@@ -25,6 +25,7 @@
     reason = "a call between BPF functions is dearer than its body, and `inline` is not obeyed"
 )]
 
+mod ahead;
 mod buffer;
 mod connection;
 mod finish;

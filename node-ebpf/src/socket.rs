@@ -83,8 +83,7 @@ impl Socket {
 
     #[inline(always)]
     pub(crate) fn kind(self) -> Kind {
-        let socket = kernel::<u64>(self.sock, &SOCK_SOCKET).filter(|socket| *socket != 0);
-        let stream = socket.and_then(|socket| kernel::<u16>(socket, &SOCKET_TYPE)) == Some(SOCK_STREAM);
+        let stream = open(self.sock).and_then(|socket| kernel::<u16>(socket, &SOCKET_TYPE)) == Some(SOCK_STREAM);
         match kernel::<u16>(self.sock, &SOCK_FAMILY) {
             Some(AF_INET | AF_INET6) if stream => Kind::Internet,
             Some(AF_UNIX) if stream => Kind::Local,
@@ -175,8 +174,13 @@ fn given_back() -> u64 {
 /// The number of a socket's file, 0 where nobody has it open any more. No two sockets of an address have the same one.
 #[inline(always)]
 pub(crate) fn inode(sock: u64) -> u32 {
-    let open = kernel::<u64>(sock, &SOCK_SOCKET).filter(|socket| *socket != 0);
-    open.and_then(|socket| kernel(socket, &SOCKET_INODE)).unwrap_or(0)
+    open(sock).and_then(|socket| kernel(socket, &SOCKET_INODE)).unwrap_or(0)
+}
+
+/// The `struct socket` of a `struct sock`; none where nobody has it open any more.
+#[inline(always)]
+fn open(sock: u64) -> Option<u64> {
+    kernel(sock, &SOCK_SOCKET).filter(|socket| *socket != 0)
 }
 
 /// Whether a connection is of a Unix socket that is gone, and its address perhaps another one's.

@@ -7,7 +7,6 @@
 //! A server's trace and span ids are made in user space from a number that is drawn here when its request begins. What its thread asks
 //! others meanwhile gets the same number, and with it the same trace, the server's span as its parent, and the same randomness.
 
-use aya_ebpf::helpers::bpf_get_prandom_u32;
 use shoalwatch_ebpf_common::{
     Connection, ConnectionState, HEAD_BYTES, MIXED, NO_SPANS, ONE_EACH, RequestRecord, Role, Serving, Stat, Task,
     head::{self, ASK},
@@ -45,7 +44,8 @@ pub(crate) fn begin(connection: &mut Connection, caller: &Caller) -> bool {
         return false;
     }
     if record.role == Role::Server as u8 {
-        record.seed = drawn();
+        // Never 0.
+        record.seed = finish::random() | 1 << 63;
         record.randomness = record.seed & RANDOMNESS;
         return true;
     }
@@ -62,14 +62,6 @@ fn watch(task: *mut Task) {
             (*task).threads = 1;
         }
     }
-}
-
-/// Not 0.
-#[inline(always)]
-fn drawn() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    let (high, low) = unsafe { (bpf_get_prandom_u32(), bpf_get_prandom_u32()) };
-    u64::from(high) << 32 | u64::from(low) | 1 << 63
 }
 
 /// A server's request is answered.
