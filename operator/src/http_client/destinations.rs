@@ -1,8 +1,9 @@
 //! Where the operator may go when an SLO says so.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Most entries of a list.
 const MOST: usize = 256;
@@ -11,27 +12,27 @@ const SHOWN: usize = 64;
 
 /// Addresses that are never gone to unless a block among them is listed: the operator's own host, everybody at once, and what lends
 /// rights to a node that asks. Sources: IANA's registries of special-purpose addresses, and the clouds' manuals.
-const RESERVED: [Block; 13] = [
-    Block::v4([0, 0, 0, 0], 8),
-    Block::v4([127, 0, 0, 0], 8),
+const RESERVED: [IpNet; 13] = [
+    v4([0, 0, 0, 0], 8),
+    v4([127, 0, 0, 0], 8),
     // With the metadata of most clouds, 169.254.169.254.
-    Block::v4([169, 254, 0, 0], 16),
-    Block::v4([224, 0, 0, 0], 4),
-    Block::v4([255, 255, 255, 255], 32),
+    v4([169, 254, 0, 0], 16),
+    v4([224, 0, 0, 0], 4),
+    v4([255, 255, 255, 255], 32),
     // Metadata: Alibaba Cloud, Azure.
-    Block::v4([100, 100, 100, 200], 32),
-    Block::v4([168, 63, 129, 16], 32),
+    v4([100, 100, 100, 200], 32),
+    v4([168, 63, 129, 16], 32),
     // The unspecified one, loopback, and IPv4 addresses as nobody writes them any more.
-    Block::v6([0, 0, 0, 0, 0, 0, 0, 0], 96),
-    Block::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
-    Block::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
-    Block::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
+    v6([0, 0, 0, 0, 0, 0, 0, 0], 96),
+    v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+    v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
+    v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
     // Metadata: AWS, Google Cloud.
-    Block::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
-    Block::v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
+    v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
 ];
 /// IPv4 addresses behind a translator. Source: RFC 6052, section 2.1.
-const TRANSLATED: Block = Block::v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
+const TRANSLATED: IpNet = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
 /// Where the operator may go when an SLO says so. The empty list, which is the default: anywhere but to its own host and its cloud's
 /// metadata.
@@ -44,14 +45,7 @@ enum Entry {
     Name(String),
     /// What the names end with, in small letters, from the dot on.
     Below(String),
-    Block(Block),
-}
-
-/// Addresses that begin alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Block {
-    first: IpAddr,
-    bits: u8,
+    Block(IpNet),
 }
 
 /// Why an address is not gone to.
@@ -85,10 +79,10 @@ impl Destinations {
     pub(super) fn judge(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
         let address = reached(address);
         let blocks = self.0.iter().filter_map(Entry::block);
-        let mut blocks = blocks.filter(|block| block.contains(address));
-        if let Some(reserved) = RESERVED.iter().find(|block| block.contains(address)) {
+        let mut blocks = blocks.filter(|block| block.contains(&address));
+        if let Some(reserved) = RESERVED.iter().find(|block| block.contains(&address)) {
             // Who allows everything does not mean the operator's own host.
-            let meant = blocks.any(|block| block.bits >= reserved.bits);
+            let meant = blocks.any(|block| block.prefix_len() >= reserved.prefix_len());
             return if meant { Ok(()) } else { Err(Refused::OwnHost) };
         }
         let listed = self.0.is_empty() || blocks.next().is_some() || self.0.iter().any(|entry| entry.names(host));
@@ -99,7 +93,7 @@ impl Destinations {
 /// The address that packets to `address` arrive at.
 fn reached(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(v6) if TRANSLATED.contains(IpAddr::V6(v6)) => {
+        IpAddr::V6(v6) if TRANSLATED.contains(&IpAddr::V6(v6)) => {
             let [.., a, b, c, d] = v6.octets();
             IpAddr::V4(Ipv4Addr::new(a, b, c, d))
         }
@@ -121,7 +115,7 @@ impl Entry {
         }
     }
 
-    fn block(&self) -> Option<Block> {
+    fn block(&self) -> Option<IpNet> {
         match self {
             Self::Block(block) => Some(*block),
             _ => None,
@@ -130,8 +124,8 @@ impl Entry {
 
     fn read(text: &str) -> Result<Self, NoDestination> {
         let no = || NoDestination::Entry(text.chars().take(SHOWN).collect());
-        if let Some(block) = Block::read(text) {
-            let begin = block.begin();
+        if let Some(block) = block(text) {
+            let begin = block.trunc();
             return if begin == block {
                 Ok(Self::Block(block))
             } else {
@@ -176,59 +170,19 @@ impl FromStr for Destinations {
     }
 }
 
-impl Block {
-    const fn v4([a, b, c, d]: [u8; 4], bits: u8) -> Self {
-        let first = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
-        Self { first, bits }
-    }
-
-    const fn v6(at: [u16; 8], bits: u8) -> Self {
-        let first = Ipv6Addr::new(at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]);
-        let first = IpAddr::V6(first);
-        Self { first, bits }
-    }
-
-    /// `10.0.0.0/8`, or one address.
-    fn read(text: &str) -> Option<Self> {
-        let (first, bits) = text.split_once('/').unzip();
-        let first: IpAddr = first.unwrap_or(text).parse().ok()?;
-        let all = width(first);
-        let bits = bits.map_or(Some(all), |bits| bits.parse().ok())?;
-        (bits <= all).then_some(Self { first, bits })
-    }
-
-    /// The block that the address is in.
-    fn begin(self) -> Self {
-        let first = match self.first {
-            IpAddr::V4(v4) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits)).unwrap_or(0);
-                IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
-            }
-            IpAddr::V6(v6) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
-            }
-        };
-        Self { first, ..self }
-    }
-
-    fn contains(self, address: IpAddr) -> bool {
-        let around = Self {
-            first: address,
-            bits: self.bits,
-        };
-        address.is_ipv4() == self.first.is_ipv4() && around.begin() == self
-    }
+const fn v4([a, b, c, d]: [u8; 4], bits: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), bits))
 }
 
-fn width(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
+const fn v6(at: [u16; 8], bits: u8) -> IpNet {
+    let first = Ipv6Addr::new(at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]);
+    IpNet::V6(Ipv6Net::new_assert(first, bits))
 }
 
-impl fmt::Display for Block {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.first, self.bits)
-    }
+/// `10.0.0.0/8`, or one address.
+fn block(text: &str) -> Option<IpNet> {
+    let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(one)
 }
 
 #[cfg(test)]
@@ -362,9 +316,9 @@ mod tests {
     }
 
     /// An address of a block whose other bits are those of `bits`.
-    fn inside(block: Block, bits: u128) -> IpAddr {
-        let free = u32::from(width(block.first) - block.bits);
-        match block.first {
+    fn inside(block: IpNet, bits: u128) -> IpAddr {
+        let free = u32::from(block.max_prefix_len() - block.prefix_len());
+        match block.network() {
             IpAddr::V4(first) => {
                 let low =
                     u32::try_from(bits & u128::from(u32::MAX)).unwrap() & !u32::MAX.checked_shl(free).unwrap_or(0);
@@ -377,10 +331,10 @@ mod tests {
         }
     }
 
-    fn any_block() -> impl Strategy<Value = Block> {
+    fn any_block() -> impl Strategy<Value = IpNet> {
         (any_address(), any::<u8>()).prop_map(|(first, bits)| {
-            let bits = bits % (width(first) + 1);
-            Block { first, bits }.begin()
+            let bits = bits % (IpNet::from(first).max_prefix_len() + 1);
+            IpNet::new(first, bits).unwrap().trunc()
         })
     }
 
@@ -395,12 +349,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_block_has_the_addresses_that_begin_like_its_first(block in any_block(), other in any_address(), bits: u128) {
-            let prefix = &bits_of(block.first)[..=usize::from(block.bits)];
+            let prefix = &bits_of(block.network())[..=usize::from(block.prefix_len())];
             for address in [other, inside(block, bits)] {
                 let begins = bits_of(address).starts_with(prefix);
-                prop_assert_eq!(block.contains(address), begins, "{} in {}", address, block);
+                prop_assert_eq!(block.contains(&address), begins, "{} in {}", address, block);
             }
-            prop_assert!(block.contains(inside(block, bits)));
+            prop_assert!(block.contains(&inside(block, bits)));
         }
 
         #[test]
@@ -417,8 +371,8 @@ mod tests {
         ) {
             let reserved = RESERVED[at];
             let address = inside(reserved, bits);
-            let wide = Block { bits: reserved.bits.saturating_sub(wider), ..reserved }.begin();
-            prop_assume!(wide.bits < reserved.bits);
+            let wide = IpNet::new(reserved.network(), reserved.prefix_len().saturating_sub(wider)).unwrap().trunc();
+            prop_assume!(wide.prefix_len() < reserved.prefix_len());
             let list = destinations(&format!("{name},*.{name},{wide}"));
             prop_assert_eq!(list.judge(&name, address), Err(Refused::OwnHost));
             prop_assert_eq!(Destinations::default().judge(&name, address), Err(Refused::OwnHost));
@@ -429,7 +383,7 @@ mod tests {
             let list = Destinations(vec![Entry::Block(block)]);
             for address in [address, inside(block, bits)] {
                 let allowed = list.judge("a.example", address).is_ok();
-                prop_assert!(!allowed || block.contains(reached(address)), "{} by {}", address, block);
+                prop_assert!(!allowed || block.contains(&reached(address)), "{} by {}", address, block);
             }
         }
 
