@@ -1,6 +1,6 @@
 //! The eBPF programs: what the kernel runs when an observed process talks HTTP/1.x.
 //!
-//! One raw tracepoint at the exit of every system call is the whole tracer: the registers still hold number, descriptor,
+//! One tracepoint at the exit of every system call is the whole tracer ([`exit`]): the registers still hold number, descriptor,
 //! buffer and length there, and the result is known. No entry hook, no state per thread, no tracefs, no kernel structure
 //! whose layout changes. Two small programs bring the news of processes.
 //!
@@ -28,6 +28,7 @@
 mod ahead;
 mod buffer;
 mod connection;
+mod exit;
 mod finish;
 mod hold;
 mod maps;

@@ -1,14 +1,12 @@
-//! The tracer's one hook: every return of every system call.
-//!
-//! A raw tracepoint whose arguments' types the verifier knows (`tp_btf`): the registers are read where they lie, without a helper, which
-//! would cost as much as all the rest of a call that does not matter.
+//! The tracer's one hook: every return of every system call. How the kernel tells of it: [`exit`](crate::exit).
 
-use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use shoalwatch_ebpf_common::Stat;
 
 use crate::{
     buffer::Buffer,
     connection::{self, Caller, Direction, Next, Transfer},
+    exit::Exit,
     maps::{NEXT, TASKS},
     process, raw,
     registers::Registers,
@@ -117,58 +115,48 @@ const fn directions() -> [u8; CALLS] {
 /// `recv(2)`: the data stays in the socket and will be read again.
 const MSG_PEEK: u64 = 2;
 
-/// `TP_PROTO(struct pt_regs *regs, long ret)`
-#[btf_tracepoint(function = "sys_exit")]
+/// The whole tracer, from a return to what it means for its connection.
 #[inline(always)]
-#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
-fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    let Some((caller, transfer)) = observe(&ctx) else {
-        return 0;
+pub(crate) fn follow<E: Exit>(exit: &E) {
+    let Some((caller, transfer)) = observe(exit) else {
+        return;
     };
     let next = connection::follow(&caller, &transfer);
     if next == Next::Raw || next == Next::Begun {
         // SAFETY: nothing here is dropped late; where the call fails the transfer is not told, which the next one of its connection is
         // told of, or what the request belongs to is not known.
-        unsafe { NEXT.tail_call(&ctx, u32::from(next == Next::Begun)) };
+        unsafe { NEXT.tail_call(exit, u32::from(next == Next::Begun)) };
     }
-    0
 }
 
-/// What `sys_exit` goes on with for a request whose thread may tell what it belongs to.
-#[btf_tracepoint(function = "sys_exit")]
+/// What [`follow`] goes on with for a request whose thread may tell what it belongs to.
 #[inline(always)]
-#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
-fn request_begun(ctx: BtfTracePointContext) -> i32 {
-    if let Some((caller, transfer)) = observe(&ctx) {
+pub(crate) fn begin(exit: &impl Exit) {
+    if let Some((caller, transfer)) = observe(exit) {
         threads::begun(&caller, &transfer);
     }
-    0
 }
 
-/// What `sys_exit` goes on with for a connection that is not paired here.
-#[btf_tracepoint(function = "sys_exit")]
+/// What [`follow`] goes on with for a connection that is not paired here.
 #[inline(always)]
-#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
-fn raw_transfer(ctx: BtfTracePointContext) -> i32 {
-    if let Some((caller, transfer)) = observe(&ctx) {
+pub(crate) fn tell(exit: &impl Exit) {
+    if let Some((caller, transfer)) = observe(exit) {
         raw::tell(&caller, &transfer);
     }
-    0
 }
 
 /// From the cheapest question to the dearest: most calls of a machine end at the first.
 #[inline(always)]
-fn observe(ctx: &BtfTracePointContext) -> Option<(Caller, Transfer)> {
+fn observe(exit: &impl Exit) -> Option<(Caller, Transfer)> {
     let pid_tgid = bpf_get_current_pid_tgid();
     let tgid = (pid_tgid >> 32) as u32;
-    let returned: i64 = ctx.arg(1);
+    let returned = exit.returned();
     if returned < 0 || !process::may_be_observed(tgid) {
         return None;
     }
     let task = TASKS.get_ptr_mut(tgid)?;
-    let registers: *const Registers = ctx.arg(0);
-    // SAFETY: the verifier knows the argument's type, and the kernel survives a bad address in such a load.
-    let registers = unsafe { &*registers };
+    // SAFETY: the verifier knows the pointer's type, and the kernel survives a bad address in such a load.
+    let registers = unsafe { &*exit.registers() };
     if registers.is_32bit() {
         count(Stat::Task32Bit);
         return None;

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as Section, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
-use crate::{loader::LoaderOptions, requests::DEFAULT_MAX_RAW_CONNECTIONS};
+use crate::{
+    loader::{LoaderOptions, SyscallTracepoint},
+    requests::DEFAULT_MAX_RAW_CONNECTIONS,
+};
 
 /// Watches the requests of selected processes with eBPF and exports what it sees. Runs on every node under the Shoalwatch operator, or
 /// alone on one machine with --config.
@@ -45,6 +48,10 @@ pub struct Args {
     /// program of the machine.
     #[arg(long, value_parser = FalseyValueParser::new(), env = "SHOALWATCH_BPF_STATS")]
     pub bpf_stats: bool,
+
+    /// How the kernel tells that a system call returns.
+    #[arg(long, value_enum, default_value_t = SyscallTracepointArg::Auto, env = "SHOALWATCH_SYSCALL_TRACEPOINT")]
+    pub(crate) syscall_tracepoint: SyscallTracepointArg,
 
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Json, env = "SHOALWATCH_LOG_FORMAT")]
@@ -171,6 +178,28 @@ impl From<LimitArgs> for LoaderOptions {
             max_connections: limits.max_connections,
             max_tasks: limits.max_processes,
             max_counters: limits.max_counters,
+            syscall_tracepoint: None,
+        }
+    }
+}
+
+/// See [`SyscallTracepoint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SyscallTracepointArg {
+    /// `raw`, and from Linux 7.0 on `perf`.
+    Auto,
+    /// The raw tracepoint, which is the cheapest; from Linux 7.0 on it misses calls where threads are preempted.
+    Raw,
+    /// The perf tracepoint, which is never preempted; needs Linux 5.15 and tracefs.
+    Perf,
+}
+
+impl From<SyscallTracepointArg> for Option<SyscallTracepoint> {
+    fn from(asked: SyscallTracepointArg) -> Self {
+        match asked {
+            SyscallTracepointArg::Auto => None,
+            SyscallTracepointArg::Raw => Some(SyscallTracepoint::Raw),
+            SyscallTracepointArg::Perf => Some(SyscallTracepoint::Perf),
         }
     }
 }

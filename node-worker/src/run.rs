@@ -24,7 +24,7 @@ use crate::{
     enrichment::follow_pods,
     export::{ExportSettings, Exporters},
     health::{Health, sentence},
-    loader::{Price, Probes},
+    loader::{LoaderOptions, Price, Probes},
     requests::{Blind, EventLoop, Kernel, LoopEnded, Setup},
 };
 
@@ -113,13 +113,17 @@ async fn serve(args: Args) -> anyhow::Result<()> {
 
 /// Without probes the worker stays up and says why: a restart would not mend the node.
 fn load_probes(args: &Args) -> (Box<dyn Kernel>, Health, Price) {
-    match Probes::load(&args.limits.into()) {
+    let options = LoaderOptions {
+        syscall_tracepoint: args.syscall_tracepoint.into(),
+        ..args.limits.into()
+    };
+    match Probes::load(&options) {
         Ok(probes) => {
             let degraded: Vec<_> = probes.degraded().iter().map(|degraded| sentence(degraded)).collect();
             for what in &degraded {
                 warn!(what, "degraded");
             }
-            info!("probes are loaded");
+            info!(syscall_tracepoint = ?probes.syscall_tracepoint(), "probes are loaded");
             let price = price(&probes, args.bpf_stats);
             (Box::new(probes), Health { degraded, blind: false }, price)
         }

@@ -94,6 +94,12 @@ pub mod programs {
     pub const RAW_TRANSFER: &str = "raw_transfer";
     /// The same, called by that program only: a request began whose thread may tell what it belongs to.
     pub const REQUEST_BEGUN: &str = "request_begun";
+    /// The same as [`SYS_EXIT`], of the perf tracepoint `raw_syscalls/sys_exit`.
+    pub const PERF_SYS_EXIT: &str = "perf_sys_exit";
+    /// The same as [`RAW_TRANSFER`], of that tracepoint.
+    pub const PERF_RAW_TRANSFER: &str = "perf_raw_transfer";
+    /// The same as [`REQUEST_BEGUN`], of that tracepoint.
+    pub const PERF_REQUEST_BEGUN: &str = "perf_request_begun";
     /// Raw tracepoint `sched_process_exec`: a process runs a new program.
     pub const PROCESS_EXEC: &str = "process_exec";
     /// Tracepoint `task/task_newtask`: an observed process forks.

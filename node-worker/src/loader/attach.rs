@@ -1,9 +1,9 @@
-//! Puts the object into the kernel and its programs to their hooks.
+//! Puts the object into the kernel and its programs to their hooks, but for [`syscalls`](super::syscalls).
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
-    maps::{Map, ProgramArray},
-    programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, TracePoint},
+    Ebpf, EbpfLoader,
+    maps::Map,
+    programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, TracePoint},
 };
 use shoalwatch_ebpf_common::{globals, maps, programs};
 
@@ -57,58 +57,6 @@ const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 14] {
         (globals::SOCK_V6_DADDR, &offsets.sock_v6_daddr),
         (globals::SOCK_DPORT, &offsets.sock_dport),
     ]
-}
-
-/// Their places are their numbers in [`maps::NEXT`].
-const NEXT: [&str; 2] = [programs::RAW_TRANSFER, programs::REQUEST_BEGUN];
-
-/// Loads the programs that `sys_exit` goes on with, and says where they are. To be called before `sys_exit` runs. The array stays in the
-/// object: the kernel empties it when its last descriptor is closed.
-pub(super) fn connect_next(object: &mut Ebpf, types: &Btf) -> Result<(), LoadError> {
-    (0..)
-        .zip(NEXT)
-        .try_for_each(|(number, name)| connect(object, types, number, name))
-}
-
-fn connect(object: &mut Ebpf, types: &Btf, number: u32, name: &'static str) -> Result<(), LoadError> {
-    let program = load_sys_exit(object, name, types)?;
-    let of_object = |error| LoadError::Object(Box::new(error));
-    let fd = program.fd().map_err(of_object)?;
-    let fd = fd
-        .try_clone()
-        .map_err(|error| of_object(ProgramError::IOError(error)))?;
-    let map = object
-        .map_mut(maps::NEXT)
-        .ok_or(LoadError::Missing { name: maps::NEXT })?;
-    let mut next = ProgramArray::try_from(map).map_err(LoadError::from_map)?;
-    next.set(number, &fd, 0).map_err(LoadError::from_map)
-}
-
-fn load_sys_exit<'a>(
-    object: &'a mut Ebpf,
-    name: &'static str,
-    types: &Btf,
-) -> Result<&'a mut BtfTracePoint, LoadError> {
-    let program: &mut BtfTracePoint = object
-        .program_mut(name)
-        .ok_or(LoadError::Missing { name })?
-        .try_into()
-        .map_err(|error: ProgramError| LoadError::Object(Box::new(error)))?;
-    program
-        .load("sys_exit", types)
-        .map_err(|error| LoadError::from_program(name, error))?;
-    Ok(program)
-}
-
-/// The program without which nothing is observed.
-pub(super) fn attach_sys_exit(object: &mut Ebpf, types: &Btf) -> Result<(), LoadError> {
-    const PROGRAM: &str = programs::SYS_EXIT;
-    let program = load_sys_exit(object, PROGRAM, types)?;
-    program.attach().map_err(|source| LoadError::Attach {
-        program: PROGRAM,
-        source,
-    })?;
-    Ok(())
 }
 
 /// The programs whose absence is a degradation. Returns what could not be had.

@@ -76,6 +76,12 @@ pub enum LoadError {
         "a grace period cannot be waited for: the kernel needs CONFIG_MEMBARRIER, and no nohz_full among its options"
     )]
     Grace(#[source] io::Error),
+    /// The perf tracepoint was asked for and cannot be had.
+    #[error(
+        "the perf tracepoint of system calls cannot be used: it needs Linux 5.15 and tracefs at /sys/kernel/tracing; \
+         `--syscall-tracepoint=auto` goes without where it must"
+    )]
+    PerfTracepoint(#[source] io::Error),
     /// A loaded program could not be attached.
     #[error(
         "program {program} cannot be attached: the kernel needs CONFIG_BPF_EVENTS and CONFIG_HAVE_SYSCALL_TRACEPOINTS"
@@ -105,6 +111,7 @@ impl LoadError {
             Self::Verifier { .. } => "verifier",
             Self::Attach { .. } => "attach",
             Self::Grace(_) => "grace",
+            Self::PerfTracepoint(_) => "perf_tracepoint",
         }
     }
 
@@ -157,6 +164,12 @@ pub enum Degraded {
     /// Requests over Unix sockets that are closed without an answer are seen to end only when the socket's address is used again.
     #[error("the ends of Unix sockets are seen late: the kernel refused the program that looks for them")]
     LocalEnd(#[source] Box<dyn Error + Send + Sync>),
+    /// System calls are missed while a thread is preempted within a program of the raw tracepoint; each is told as lost.
+    #[error(
+        "system calls are missed where threads are preempted (Linux 7.0 and later): mount tracefs at /sys/kernel/tracing (in a pod: as \
+         a hostPath)"
+    )]
+    Preempted(#[source] Box<dyn Error + Send + Sync>),
     /// New programs are observed only after the worker has found them itself.
     #[error("new programs are not seen at once: the kernel refused the raw tracepoint sched_process_exec")]
     Exec(#[source] Box<dyn Error + Send + Sync>),
@@ -172,6 +185,7 @@ impl Degraded {
             Self::Exec(_) => "exec",
             Self::SocketState(_) => "socket_state",
             Self::LocalEnd(_) => "local_end",
+            Self::Preempted(_) => "preempted",
         }
     }
 }

@@ -13,8 +13,8 @@ const CGROUP_MEMORY: (u32, u32) = (5, 11);
 /// The initial pid namespace's inode, fixed in the kernel (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// Checks architecture and kernel, and raises the limit of locked memory where maps count against it.
-pub(super) fn prepare() -> Result<(), LoadError> {
+/// Checks architecture and kernel, and raises the limit of locked memory where maps count against it. Returns the kernel's version.
+pub(super) fn prepare() -> Result<(u32, u32), LoadError> {
     if !cfg!(target_arch = "x86_64") {
         return Err(LoadError::Architecture);
     }
@@ -27,7 +27,7 @@ pub(super) fn prepare() -> Result<(), LoadError> {
         };
         setrlimit(Resource::Memlock, unlimited).map_err(|errno| LoadError::MemoryLock(errno.into()))?;
     }
-    Ok(())
+    Ok(version)
 }
 
 fn check_release(release: &str) -> Result<(u32, u32), LoadError> {

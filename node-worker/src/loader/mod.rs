@@ -6,8 +6,8 @@
 //! was lost ([`Probes::stats`], [`Probes::lost`]).
 //!
 //! # What it needs
-//! x86-64, Linux 5.10 with BTF, `CAP_BPF` and `CAP_PERFMON` (or root), the initial pid namespace; for forks the tracing file
-//! system. What is missing is either a [`LoadError`] that says what to do, or, where the rest works without it, a [`Degraded`].
+//! x86-64, Linux 5.10 with BTF, `CAP_BPF` and `CAP_PERFMON` (or root), the initial pid namespace; for forks, and from Linux 7.0 on
+//! for every call, the tracing file system. What is missing is either a [`LoadError`] that says what to do, or, where the rest works without it, a [`Degraded`].
 //!
 //! # What it costs
 //! One hash look-up for each system call of the machine. Map memory, all allocated at load: `ring_bytes` + `raw_ring_bytes` + about 970 bytes per
@@ -22,6 +22,7 @@ mod object;
 mod price;
 mod probes;
 mod stats;
+mod syscalls;
 mod tables;
 mod tracefs;
 
@@ -37,4 +38,5 @@ pub use shoalwatch_ebpf_common::{
     limit, peer_hash, sampling,
 };
 pub use stats::{Fullness, Stats, Usage};
+pub use syscalls::SyscallTracepoint;
 pub use tables::{Slot, Tables};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aya::{
-    Btf, Ebpf,
+    Ebpf,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use shoalwatch_ebpf_common::{
@@ -16,9 +16,10 @@ use super::{
     attach,
     error::{Degraded, LoadError, ProbeError, os_error},
     grace, host,
-    kernel_types::{SocketOffsets, TypesError},
-    price::Price,
+    kernel_types::SocketOffsets,
+    price::{self, Price},
     stats::{Fullness, Stats, Usage},
+    syscalls::{self, SyscallTracepoint},
     tables::Tables,
     tracefs::NewtaskOffsets,
 };
@@ -43,6 +44,8 @@ pub struct LoaderOptions {
     /// Kinds of answers (route, method, status) counted in the kernel at once, 128 bytes each on every CPU: 1 to 65,536.
     /// Default 4,096.
     pub max_counters: u32,
+    /// How the kernel tells that a system call returns. Default: as fits the kernel.
+    pub syscall_tracepoint: Option<SyscallTracepoint>,
 }
 
 impl Default for LoaderOptions {
@@ -53,6 +56,7 @@ impl Default for LoaderOptions {
             max_tasks: DEFAULT_MAX_TASKS,
             max_connections: DEFAULT_MAX_CONNECTIONS,
             max_counters: DEFAULT_MAX_COUNTERS,
+            syscall_tracepoint: None,
         }
     }
 }
@@ -88,6 +92,7 @@ pub struct Probes {
     stats: PerCpuArray<MapData, u64>,
     tables: Tables,
     options: LoaderOptions,
+    tracepoint: SyscallTracepoint,
     degraded: Vec<Degraded>,
     undecodable: u64,
     /// Holds the programs' links.
@@ -98,6 +103,7 @@ impl fmt::Debug for Probes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Probes")
             .field("options", &self.options)
+            .field("tracepoint", &self.tracepoint)
             .field("degraded", &self.degraded)
             .field("undecodable", &self.undecodable)
             .finish_non_exhaustive()
@@ -108,17 +114,15 @@ impl Probes {
     /// Loads and attaches the programs. Nothing is observed until a process is selected.
     pub fn load(options: &LoaderOptions) -> Result<Self, LoadError> {
         options.validate()?;
-        host::prepare()?;
+        let kernel = host::prepare()?;
+        let (tracepoint, missed) = syscalls::choose(options.syscall_tracepoint, kernel)?;
         grace::wait().map_err(LoadError::Grace)?;
         let newtask = NewtaskOffsets::read();
         let sockets = SocketOffsets::read()?;
         let mut object = attach::load_object(options, newtask.as_ref().ok().copied(), &sockets)?;
-        let types = Btf::from_sys_fs().map_err(TypesError::Unusable)?;
-        attach::connect_next(&mut object, &types)?;
-        attach::attach_sys_exit(&mut object, &types)?;
-        drop(types);
+        syscalls::attach(&mut object, tracepoint)?;
         let mut degraded = attach::attach_others(&mut object, newtask);
-        degraded.extend(host::check_pid_namespace());
+        degraded.extend(host::check_pid_namespace().into_iter().chain(missed));
         Ok(Self {
             tasks: attach::take_map(&mut object, maps::TASKS)?,
             slots: attach::take_map(&mut object, maps::SLOTS)?,
@@ -130,6 +134,7 @@ impl Probes {
             stats: attach::take_map(&mut object, maps::STATS)?,
             tables: Tables::take(&mut object, options)?,
             options: *options,
+            tracepoint,
             degraded,
             undecodable: 0,
             object,
@@ -140,6 +145,12 @@ impl Probes {
     #[must_use]
     pub fn degraded(&self) -> &[Degraded] {
         &self.degraded
+    }
+
+    /// How the kernel tells that a system call returns.
+    #[must_use]
+    pub const fn syscall_tracepoint(&self) -> SyscallTracepoint {
+        self.tracepoint
     }
 
     /// Observes a process from now on, or changes what is said of one that is observed. What the kernel writes stays as it is.
@@ -248,6 +259,7 @@ impl Probes {
     pub fn stats(&self) -> Result<Stats, ProbeError> {
         let mut stats = Stats {
             undecodable: self.undecodable,
+            recursion_misses: price::recursion_misses(&self.object),
             ..Stats::default()
         };
         for (stat, count) in Stat::ALL.into_iter().zip(&mut stats.counts) {

@@ -28,6 +28,15 @@ impl NewtaskOffsets {
     }
 }
 
+/// Whether the record of `raw_syscalls/sys_exit` can be had and is what the programs take it for: no kernel has changed it.
+pub(super) fn check_sys_exit() -> io::Result<()> {
+    let format = read_format("raw_syscalls/sys_exit")?;
+    let known = field_offset(&format, "ret", 8) == Some(16);
+    known
+        .then_some(())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "sys_exit has no result at its offset 16"))
+}
+
 fn read_format(tracepoint: &str) -> io::Result<String> {
     let mut result = Err(io::ErrorKind::NotFound.into());
     for mount in MOUNTS {

@@ -184,11 +184,12 @@ fn losses(page: &mut Page, snapshot: &Snapshot, counters: &Counters) {
     for (stat, count) in snapshot.kernel.iter().filter(|(stat, _)| is_loss(*stat)) {
         page.sample(NAME, &[("stage", "kernel"), ("reason", stat.name())], count);
     }
-    page.sample(
-        NAME,
-        &[("stage", "kernel"), ("reason", "undecodable")],
-        snapshot.kernel.undecodable,
-    );
+    for (reason, count) in [
+        ("undecodable", snapshot.kernel.undecodable),
+        ("recursion_miss", snapshot.kernel.recursion_misses),
+    ] {
+        page.sample(NAME, &[("stage", "kernel"), ("reason", reason)], count);
+    }
     page.head(
         "shoalwatch_overflowed_requests_total",
         "counter",

@@ -30,7 +30,6 @@ pub(crate) struct Told {
     /// Of connections that it does not pair.
     pub(crate) raw: Vec<RawEvent<'static>>,
     pub(crate) news: Vec<ProcessEvent>,
-    pub(crate) unseen: u64,
     pub(crate) flags: BTreeMap<u32, u32>,
     pub(crate) others: BTreeMap<u32, [u32; 2]>,
     /// By route, status and method.
@@ -103,10 +102,6 @@ impl Kernel for FakeKernel {
 
     fn lost(&self, tgid: u32) -> u64 {
         self.lock().lost.get(&tgid).copied().unwrap_or(0)
-    }
-
-    fn unseen(&self) -> u64 {
-        self.lock().unseen
     }
 
     fn stats(&self) -> Stats {

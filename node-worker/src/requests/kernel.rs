@@ -4,7 +4,7 @@ use shoalwatch_pipeline::folding::RowTable;
 
 use crate::loader::{
     Counter, CounterKey, Degraded, Fullness, ProbeError, Probes, ProcessEvent, RawEvent, RequestEvent, RouteKey,
-    RouteRows, Stat, Stats, Task, limit::Pace,
+    RouteRows, Stats, Task, limit::Pace,
 };
 
 /// See [`Probes`]. Dynamic, so that the same loop runs without probes and, in tests, without a kernel.
@@ -17,8 +17,6 @@ pub(crate) trait Kernel: Send {
     /// Ends connections of which the kernel brings no news.
     fn end_locals(&mut self);
     fn lost(&self, tgid: u32) -> u64;
-    /// Connections, processes and requests that were not followed, without knowing whose they were.
-    fn unseen(&self) -> u64;
     fn stats(&self) -> Stats;
     fn fullness(&self) -> Fullness;
     /// Whether every new process of interest is told of.
@@ -62,12 +60,6 @@ impl Kernel for Probes {
 
     fn lost(&self, tgid: u32) -> u64 {
         self.lost(tgid)
-    }
-
-    fn unseen(&self) -> u64 {
-        let stats = Kernel::stats(self);
-        let causes = [Stat::MapFull, Stat::TasksFull, Stat::ReadFailed];
-        causes.into_iter().map(|stat| stats.get(stat)).sum()
     }
 
     fn stats(&self) -> Stats {
@@ -159,10 +151,6 @@ impl Kernel for Blind {
     fn end_locals(&mut self) {}
 
     fn lost(&self, _tgid: u32) -> u64 {
-        0
-    }
-
-    fn unseen(&self) -> u64 {
         0
     }
 

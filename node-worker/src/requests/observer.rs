@@ -398,7 +398,7 @@ impl Observer {
 
     /// What the kernel lost is good for no SLI.
     pub(super) fn attribute_losses(&mut self, now: Now) {
-        let unseen = self.kernel.unseen();
+        let unseen = self.kernel.stats().unseen();
         self.traffic.slis.lose_everywhere(unseen.saturating_sub(self.unseen));
         self.unseen = self.unseen.max(unseen);
         let observed: Vec<u32> = self.processes.observed().map(|(tgid, _)| tgid).collect();

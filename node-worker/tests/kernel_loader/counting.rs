@@ -31,6 +31,7 @@ const TINY: LoaderOptions = LoaderOptions {
     max_tasks: 16,
     max_connections: 16,
     max_counters: 16,
+    syscall_tracepoint: None,
 };
 
 /// Requests by route and status.

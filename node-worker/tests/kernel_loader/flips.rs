@@ -135,12 +135,23 @@ fn no_request_is_judged_by_parts_of_two_policies() {
         serving.join().unwrap().unwrap();
     });
     let stats = scenario.probes.stats().unwrap();
-    eprintln!("{turns} turns in {REQUESTS} requests, kept {}", stats.get(Stat::Events));
+    eprintln!(
+        "{turns} turns in {REQUESTS} requests by {:?}: kept {}, left out {}",
+        scenario.probes.syscall_tracepoint(),
+        stats.get(Stat::Events),
+        stats.recursion_misses
+    );
     assert!(turns > 2);
     assert_eq!(
         (stats.get(Stat::Events), stats.get(Stat::RingFull)),
         (0, 0),
         "kept by a mix"
     );
-    assert_eq!(stats.get(Stat::DroppedNever), REQUESTS as u64);
+    // A kernel that leaves programs out where threads are preempted says so.
+    let judged = stats.get(Stat::DroppedNever);
+    let all = judged == REQUESTS as u64;
+    assert!(
+        judged <= REQUESTS as u64 && (all || stats.recursion_misses > 0),
+        "{judged} of {REQUESTS}"
+    );
 }

@@ -7,16 +7,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shoalwatch_node_worker::loader::{LoaderOptions, Probes};
+use shoalwatch_node_worker::loader::{LoaderOptions, Probes, SyscallTracepoint};
 
 #[path = "../shared/machine.rs"]
 mod machine;
 
 pub(crate) use machine::{Outcome, find, turn};
 
+/// Names the tracepoint that this run of the tests is for, where it is not the kernel's.
+pub(crate) const TRACEPOINT: &str = "SHOALWATCH_TEST_TRACEPOINT";
+
 /// Probes of the default sizes.
 pub(crate) fn probes() -> Outcome<Probes> {
-    Ok(Probes::load(&LoaderOptions::default())?)
+    load(&LoaderOptions::default())
+}
+
+/// Probes under the tracepoint that this run of the tests is for.
+pub(crate) fn load(options: &LoaderOptions) -> Outcome<Probes> {
+    let tracepoint = std::env::var(TRACEPOINT).ok();
+    let syscall_tracepoint = match tracepoint.as_deref() {
+        None => None,
+        Some("raw") => Some(SyscallTracepoint::Raw),
+        Some("perf") => Some(SyscallTracepoint::Perf),
+        Some(other) => return Err(format!("{TRACEPOINT} is {other}").into()),
+    };
+    Ok(Probes::load(&LoaderOptions {
+        syscall_tracepoint,
+        ..*options
+    })?)
 }
 
 /// Asks again until it holds; an error after a time that no healthy machine needs.

@@ -16,6 +16,7 @@ mod raw;
 mod scenario;
 mod servers;
 mod threads;
+mod tracepoints;
 
 #[path = "../shared/tracefs.rs"]
 mod tracefs;

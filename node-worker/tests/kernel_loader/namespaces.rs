@@ -59,7 +59,8 @@ fn without_tracefs_requests_are_still_seen_and_the_loader_says_what_is_missing()
     }
     let mut scenario = Scenario::new().unwrap();
     let degraded: Vec<_> = scenario.probes.degraded().iter().map(Degraded::category).collect();
-    assert_eq!(degraded, ["fork"]);
+    // From Linux 7.0 on that is where system calls are told best.
+    assert!(matches!(degraded[..], ["fork"] | ["fork", "preempted"]), "{degraded:?}");
     assert!(
         scenario.probes.degraded()[0]
             .to_string()

@@ -11,7 +11,7 @@ use std::{
 use rustix::pipe::{SpliceFlags, splice};
 use shoalwatch_node_worker::loader::{LoaderOptions, NO_SPANS, Probes, RawNews, Stat, Task, UnderWay};
 
-use crate::harness::Outcome;
+use crate::harness::{Outcome, load};
 
 /// The service that scenarios select themselves as.
 pub(crate) const SERVICE: u32 = 7;
@@ -150,7 +150,7 @@ impl Scenario {
     }
 
     pub(crate) fn with(options: &LoaderOptions) -> Outcome<Self> {
-        let mut probes = Probes::load(options)?;
+        let mut probes = load(options)?;
         probes.select(process::id(), task())?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         Ok(Self { probes, listener })

@@ -203,7 +203,7 @@ fn what_the_kernel_could_not_see_of_anybody_makes_every_sli_incomplete() {
     let mut node = Node::new(SLI);
     node.pod(&["app"], &[]);
     node.exec('a');
-    node.kernel.lock().unseen = 4;
+    node.kernel.lock().stats.recursion_misses = 4;
     node.observer.attribute_losses(node.now);
     node.observer.attribute_losses(node.now);
     assert_eq!(node.sli(), (0, 0, 4, 1));

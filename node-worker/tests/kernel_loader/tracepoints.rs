@@ -1,0 +1,63 @@
+//! What is seen of system calls, once more with the tracepoint that this kernel would not be given.
+
+use std::{path::Path, process::Command};
+
+use shoalwatch_node_worker::loader::SyscallTracepoint;
+
+use crate::{
+    harness::{Outcome, TRACEPOINT, probes, turn},
+    tracefs::WITH_TRACEFS,
+};
+
+const ROOMS: [&str; 7] = [
+    "counting::",
+    "descriptors::",
+    "flips::",
+    "losses::",
+    "pairing::",
+    "raw::",
+    "threads::",
+];
+/// So many tests they have at least: a room that was renamed would run nothing and succeed.
+const TESTS: u32 = 45;
+
+fn tracefs_is_mounted() -> bool {
+    Path::new("/sys/kernel/tracing/events").is_dir()
+}
+
+/// This binary, where the tracing file system is mounted.
+fn this_binary_with_tracefs() -> Outcome<Command> {
+    let binary = std::env::current_exe()?;
+    if tracefs_is_mounted() {
+        return Ok(Command::new(binary));
+    }
+    let mut command = Command::new(WITH_TRACEFS[0]);
+    command.args(&WITH_TRACEFS[1..]).arg(binary);
+    Ok(command)
+}
+
+/// From the line of a summary, `test result: ok. 48 passed; …`.
+fn passed(summary: &str) -> Option<u32> {
+    let (before, _) = summary.split_once(" passed")?;
+    before.rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn what_is_seen_does_not_depend_on_the_tracepoint() {
+    let needed: &[&str] = if tracefs_is_mounted() { &[] } else { &WITH_TRACEFS[..1] };
+    let Some(_turn) = turn(needed) else { return };
+    let other = match probes().unwrap().syscall_tracepoint() {
+        SyscallTracepoint::Raw => "perf",
+        SyscallTracepoint::Perf => "raw",
+    };
+    let output = this_binary_with_tracefs()
+        .unwrap()
+        .args(ROOMS)
+        .arg("--test-threads=1")
+        .env(TRACEPOINT, other)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(passed(&text) >= Some(TESTS), "{text}");
+}
