@@ -1,8 +1,8 @@
 //! The eBPF programs: what the kernel runs when an observed process talks HTTP/1.x.
 //!
 //! One tracepoint at the exit of every system call is the whole tracer ([`exit`]): the registers still hold number, descriptor,
-//! buffer and length there, and the result is known. No entry hook, no state per thread, no tracefs, no kernel structure
-//! whose layout changes. Two small programs bring the news of processes.
+//! buffer and length there, and the result is known. No entry hook, and where fields of the kernel's structures lie the loader reads
+//! from its types. Two small programs bring the news of processes.
 //!
 //! The way of a request: `sys_exit` → is the process observed? → which call, on which [`socket`]? → [`connection`], which
 //! pairs what was asked with what is answered → [`finish`], which counts it, decides whether it becomes a span, and sends what

@@ -3,9 +3,9 @@
 use aya_ebpf::{
     Global,
     bindings::BPF_RB_NO_WAKEUP,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
-    macros::{raw_tracepoint, tracepoint},
-    programs::{RawTracePointContext, TracePointContext},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel},
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
 };
 use shoalwatch_ebpf_common::{ProcessKind, ProcessRecord, Stat, Task, task_slot};
 
@@ -17,11 +17,9 @@ use crate::{
 /// `clone(2)`: the new task is a thread of its creator's process.
 const CLONE_THREAD: u64 = 0x1_0000;
 
-/// Offsets in the record of `task/task_newtask`; the loader sets them from the running kernel's `format` file.
+/// Offset of `pid` in `struct task_struct`; the loader sets it from the running kernel's types.
 #[unsafe(no_mangle)]
-static NEWTASK_PID_OFFSET: Global<u32> = Global::new(8);
-#[unsafe(no_mangle)]
-static NEWTASK_FLAGS_OFFSET: Global<u32> = Global::new(32);
+static TASK_PID: Global<u32> = Global::new(0);
 
 /// Whether a process may be among the observed ones: the question that every call of the machine is asked. A hash would cost three
 /// times as much.
@@ -38,25 +36,26 @@ fn process_exec(_ctx: RawTracePointContext) -> i32 {
 }
 
 /// An observed process forks: its child inherits being observed, before it runs.
-#[tracepoint(category = "task", name = "task_newtask")]
+///
+/// `TP_PROTO(struct task_struct *task, u64 clone_flags)`
+#[raw_tracepoint(tracepoint = "task_newtask")]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
-fn process_fork(ctx: TracePointContext) -> u32 {
+fn process_fork(ctx: RawTracePointContext) -> i32 {
+    let (new, clone_flags): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    if clone_flags & CLONE_THREAD != 0 {
+        return 0;
+    }
     let parent = current_tgid();
     // SAFETY: no reference outlives this program, and the fields copied are written as a whole by the loader only.
     let Some(task) = (unsafe { TASKS.get(parent) }) else {
         return 0;
     };
-    // SAFETY: the offsets are those of the record; the helper fails on an address that cannot be read.
-    let clone_flags = unsafe { ctx.read_at::<u64>(NEWTASK_FLAGS_OFFSET.load() as usize) };
-    // SAFETY: as above.
-    let child = unsafe { ctx.read_at::<u32>(NEWTASK_PID_OFFSET.load() as usize) };
-    let (Ok(clone_flags), Ok(child)) = (clone_flags, child) else {
+    let pid = new.wrapping_add(u64::from(TASK_PID.load())) as *const u32;
+    // SAFETY: the helper fails on an address that cannot be read.
+    let Ok(child) = (unsafe { bpf_probe_read_kernel(pid) }) else {
         count(Stat::ReadFailed);
         return 0;
     };
-    if clone_flags & CLONE_THREAD != 0 {
-        return 0;
-    }
     let task = Task {
         lost: 0,
         strays: 0,

@@ -102,7 +102,7 @@ pub mod programs {
     pub const PERF_REQUEST_BEGUN: &str = "perf_request_begun";
     /// Raw tracepoint `sched_process_exec`: a process runs a new program.
     pub const PROCESS_EXEC: &str = "process_exec";
-    /// Tracepoint `task/task_newtask`: an observed process forks.
+    /// Raw tracepoint `task_newtask`: an observed process forks.
     pub const PROCESS_FORK: &str = "process_fork";
     /// Raw tracepoint `inet_sock_set_state`: a connection ends.
     pub const SOCKET_STATE: &str = "socket_state";
@@ -112,10 +112,8 @@ pub mod programs {
 
 /// Read-only variables of the object that the loader sets from the running kernel.
 pub mod globals {
-    /// Offset of `pid` in the record of `task/task_newtask`.
-    pub const NEWTASK_PID_OFFSET: &str = "NEWTASK_PID_OFFSET";
-    /// Offset of `clone_flags` in the record of `task/task_newtask`.
-    pub const NEWTASK_FLAGS_OFFSET: &str = "NEWTASK_FLAGS_OFFSET";
+    /// Offset of `pid` in `struct task_struct`.
+    pub const TASK_PID: &str = "TASK_PID";
     /// Offset of `files` in `struct task_struct`.
     pub const TASK_FILES: &str = "TASK_FILES";
     /// Offset of `task_works` in `struct task_struct`.

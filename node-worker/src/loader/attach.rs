@@ -3,24 +3,19 @@
 use aya::{
     Ebpf, EbpfLoader,
     maps::Map,
-    programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _, TracePoint},
+    programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 use shoalwatch_ebpf_common::{globals, maps, programs};
 
 use super::{
     error::{Degraded, LoadError},
-    kernel_types::SocketOffsets,
+    kernel_types::FieldOffsets,
     object::OBJECT,
     probes::LoaderOptions,
-    tracefs::NewtaskOffsets,
 };
 
 /// Creates the maps and reads the programs; nothing runs yet.
-pub(super) fn load_object(
-    options: &LoaderOptions,
-    newtask: Option<NewtaskOffsets>,
-    sockets: &SocketOffsets,
-) -> Result<Ebpf, LoadError> {
+pub(super) fn load_object(options: &LoaderOptions, fields: &FieldOffsets) -> Result<Ebpf, LoadError> {
     let mut loader = EbpfLoader::new();
     // Nothing is relocated against the kernel's types, so its BTF need not be parsed.
     loader.btf(None);
@@ -30,18 +25,15 @@ pub(super) fn load_object(
     loader.map_max_entries(maps::CONNECTIONS, options.max_connections);
     loader.map_max_entries(maps::LOCALS, options.max_connections);
     loader.map_max_entries(maps::COUNTERS, options.max_counters);
-    for (global, offset) in named(sockets) {
+    for (global, offset) in named(fields) {
         loader.override_global(global, offset, true);
-    }
-    if let Some(offsets) = &newtask {
-        loader.override_global(globals::NEWTASK_PID_OFFSET, &offsets.pid, true);
-        loader.override_global(globals::NEWTASK_FLAGS_OFFSET, &offsets.flags, true);
     }
     loader.load(OBJECT).map_err(LoadError::from_object)
 }
 
-const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 14] {
+const fn named(offsets: &FieldOffsets) -> [(&'static str, &u32); 15] {
     [
+        (globals::TASK_PID, &offsets.task_pid),
         (globals::TASK_FILES, &offsets.task_files),
         (globals::TASK_WORKS, &offsets.task_works),
         (globals::FILE_WORK, &offsets.file_work),
@@ -60,11 +52,9 @@ const fn named(offsets: &SocketOffsets) -> [(&'static str, &u32); 14] {
 }
 
 /// The programs whose absence is a degradation. Returns what could not be had.
-pub(super) fn attach_others(object: &mut Ebpf, newtask: std::io::Result<NewtaskOffsets>) -> Vec<Degraded> {
+pub(super) fn attach_others(object: &mut Ebpf) -> Vec<Degraded> {
     let exec = attach_exec(object).map_err(|error| Degraded::Exec(Box::new(error)));
-    let fork = newtask
-        .map_err(|error| Degraded::Fork(Box::new(error)))
-        .and_then(|_| attach_fork(object).map_err(|error| Degraded::Fork(Box::new(error))));
+    let fork = attach_fork(object).map_err(|error| Degraded::Fork(Box::new(error)));
     let ends = attach_socket_state(object).map_err(|error| Degraded::SocketState(Box::new(error)));
     let local_ends = load_local_end(object).map_err(|error| Degraded::LocalEnd(Box::new(error)));
     [exec, fork, ends, local_ends]
@@ -106,9 +96,9 @@ pub(super) fn end_local(object: &Ebpf, sock: u64) -> Result<(), ProgramError> {
 }
 
 fn attach_fork(object: &mut Ebpf) -> Result<(), ProgramError> {
-    let program: &mut TracePoint = program(object, programs::PROCESS_FORK)?.try_into()?;
+    let program: &mut RawTracePoint = program(object, programs::PROCESS_FORK)?.try_into()?;
     program.load()?;
-    program.attach("task", "task_newtask")?;
+    program.attach("task_newtask")?;
     Ok(())
 }
 

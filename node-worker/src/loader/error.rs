@@ -78,10 +78,10 @@ pub enum LoadError {
     Grace(#[source] io::Error),
     /// The perf tracepoint was asked for and cannot be had.
     #[error(
-        "the perf tracepoint of system calls cannot be used: it needs Linux 5.15 and tracefs at /sys/kernel/tracing; \
-         `--syscall-tracepoint=auto` goes without where it must"
+        "the perf tracepoint of system calls cannot be used: it needs Linux 5.15, tracefs at /sys/kernel/tracing, and sysctl \
+         kernel.perf_event_paranoid at 2 at most; `--syscall-tracepoint=auto` goes without where it must"
     )]
-    PerfTracepoint(#[source] io::Error),
+    PerfTracepoint(#[source] Box<dyn Error + Send + Sync>),
     /// A loaded program could not be attached.
     #[error(
         "program {program} cannot be attached: the kernel needs CONFIG_BPF_EVENTS and CONFIG_HAVE_SYSCALL_TRACEPOINTS"
@@ -156,7 +156,7 @@ pub enum Degraded {
         found: String,
     },
     /// Children of observed processes are observed only after the worker has found them itself.
-    #[error("forks are not followed at once: mount tracefs at /sys/kernel/tracing (in a pod: as a hostPath)")]
+    #[error("forks are not followed at once: the kernel refused the raw tracepoint task_newtask")]
     Fork(#[source] Box<dyn Error + Send + Sync>),
     /// Requests that are cut off are not seen to end, and connections are forgotten late.
     #[error("the ends of connections are not seen: the kernel refused the raw tracepoint inet_sock_set_state")]
@@ -167,7 +167,7 @@ pub enum Degraded {
     /// System calls are missed while a thread is preempted within a program of the raw tracepoint; each is told as lost.
     #[error(
         "system calls are missed where threads are preempted (Linux 7.0 and later): mount tracefs at /sys/kernel/tracing (in a pod: as \
-         a hostPath)"
+         a hostPath), and set sysctl kernel.perf_event_paranoid to 2 at most"
     )]
     Preempted(#[source] Box<dyn Error + Send + Sync>),
     /// New programs are observed only after the worker has found them itself.

@@ -36,7 +36,8 @@ pub enum TypesError {
 
 /// Byte offsets, named as [`shoalwatch_ebpf_common::globals`] names the variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SocketOffsets {
+pub(super) struct FieldOffsets {
+    pub(super) task_pid: u32,
     pub(super) task_files: u32,
     pub(super) task_works: u32,
     pub(super) file_work: u32,
@@ -53,7 +54,7 @@ pub(super) struct SocketOffsets {
     pub(super) sock_dport: u32,
 }
 
-impl SocketOffsets {
+impl FieldOffsets {
     /// Reads them from the running kernel.
     pub(super) fn read() -> Result<Self, TypesError> {
         Self::find(&fs::read(VMLINUX).map_err(TypesError::Unreadable)?)
@@ -81,6 +82,7 @@ impl SocketOffsets {
             return Err(TypesError::Malformed);
         }
         Ok(Self {
+            task_pid: field("task_struct", "pid")?,
             task_files: field("task_struct", "files")?,
             task_works: field("task_struct", "task_works")?,
             // From Linux 6.5 on, before, and up to 5.17.
@@ -310,11 +312,11 @@ mod tests {
     fn a_file_cut_anywhere_or_of_another_kind_is_refused_without_panic() {
         let file = example();
         for end in 0..file.len() {
-            assert!(matches!(SocketOffsets::find(&file[..end]), Err(TypesError::Malformed)));
+            assert!(matches!(FieldOffsets::find(&file[..end]), Err(TypesError::Malformed)));
         }
-        assert!(matches!(SocketOffsets::find(&[0; 64]), Err(TypesError::Malformed)));
+        assert!(matches!(FieldOffsets::find(&[0; 64]), Err(TypesError::Malformed)));
         assert!(matches!(
-            SocketOffsets::find(&file),
+            FieldOffsets::find(&file),
             Err(TypesError::Field { structure: "sock", .. })
         ));
     }

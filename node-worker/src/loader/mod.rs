@@ -2,16 +2,16 @@
 //!
 //! [`Probes::load`] puts the committed object into the kernel and attaches it. From then on the worker names the processes
 //! to observe ([`Probes::select`]), fetches finished requests, transfers that the kernel does not pair,
-//! and news of processes at its own pace ([`Probes::drain`], [`Probes::drain_raw`], [`Probes::drain_processes`]: the kernel never wakes it up, because a wake-up costs more than an event), and reads what
-//! was lost ([`Probes::stats`], [`Probes::lost`]).
+//! and news of processes at its own pace ([`Probes::drain`], [`Probes::drain_raw`], [`Probes::drain_processes`]: the kernel never wakes
+//! it up, because a wake-up costs more than an event), and reads what was lost ([`Probes::stats`], [`Probes::lost`]).
 //!
 //! # What it needs
-//! x86-64, Linux 5.10 with BTF, `CAP_BPF` and `CAP_PERFMON` (or root), the initial pid namespace; for forks, and from Linux 7.0 on
-//! for every call, the tracing file system. What is missing is either a [`LoadError`] that says what to do, or, where the rest works without it, a [`Degraded`].
+//! x86-64, Linux 5.10 with BTF, `CAP_BPF` and `CAP_PERFMON` (or root), the initial pid namespace; from Linux 7.0 on also the tracing
+//! file system, and `kernel.perf_event_paranoid` at 2 at most. What is missing is either a [`LoadError`] that says what to do, or, where the rest works without it, a [`Degraded`].
 //!
 //! # What it costs
-//! One hash look-up for each system call of the machine. Map memory, all allocated at load: `ring_bytes` + `raw_ring_bytes` + about 970 bytes per
-//! connection + about 100 bytes per task + 128 bytes per counter and CPU + 3 MiB for routes and policies.
+//! One look-up for each system call of the machine. Map memory, all allocated at load: `ring_bytes` + `raw_ring_bytes` + about 970 bytes
+//! per connection + about 100 bytes per task + 128 bytes per counter and CPU + 3 MiB for routes and policies.
 
 mod attach;
 mod error;

@@ -16,12 +16,11 @@ use super::{
     attach,
     error::{Degraded, LoadError, ProbeError, os_error},
     grace, host,
-    kernel_types::SocketOffsets,
+    kernel_types::FieldOffsets,
     price::{self, Price},
     stats::{Fullness, Stats, Usage},
     syscalls::{self, SyscallTracepoint},
     tables::Tables,
-    tracefs::NewtaskOffsets,
 };
 
 /// Records taken by one drain at most, so that a flood cannot hold the worker in it.
@@ -115,14 +114,17 @@ impl Probes {
     pub fn load(options: &LoaderOptions) -> Result<Self, LoadError> {
         options.validate()?;
         let kernel = host::prepare()?;
-        let (tracepoint, missed) = syscalls::choose(options.syscall_tracepoint, kernel)?;
+        let mut choice = syscalls::Choice::make(options.syscall_tracepoint, kernel)?;
         grace::wait().map_err(LoadError::Grace)?;
-        let newtask = NewtaskOffsets::read();
-        let sockets = SocketOffsets::read()?;
-        let mut object = attach::load_object(options, newtask.as_ref().ok().copied(), &sockets)?;
-        syscalls::attach(&mut object, tracepoint)?;
-        let mut degraded = attach::attach_others(&mut object, newtask);
-        degraded.extend(host::check_pid_namespace().into_iter().chain(missed));
+        let fields = FieldOffsets::read()?;
+        let mut object = attach::load_object(options, &fields)?;
+        if let Err(error) = syscalls::attach(&mut object, choice.tracepoint) {
+            choice = choice.second(error)?;
+            object = attach::load_object(options, &fields)?;
+            syscalls::attach(&mut object, choice.tracepoint)?;
+        }
+        let mut degraded = attach::attach_others(&mut object);
+        degraded.extend(host::check_pid_namespace().into_iter().chain(choice.missed));
         Ok(Self {
             tasks: attach::take_map(&mut object, maps::TASKS)?,
             slots: attach::take_map(&mut object, maps::SLOTS)?,
@@ -134,7 +136,7 @@ impl Probes {
             stats: attach::take_map(&mut object, maps::STATS)?,
             tables: Tables::take(&mut object, options)?,
             options: *options,
-            tracepoint,
+            tracepoint: choice.tracepoint,
             degraded,
             undecodable: 0,
             object,

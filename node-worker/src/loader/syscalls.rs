@@ -5,7 +5,7 @@ use std::io;
 use aya::{
     Btf, Ebpf,
     maps::ProgramArray,
-    programs::{BtfTracePoint, ProgramError, ProgramFd, TracePoint},
+    programs::{BtfTracePoint, Program, ProgramError, ProgramFd, TracePoint},
 };
 use shoalwatch_ebpf_common::{maps, programs};
 
@@ -26,7 +26,8 @@ const TOLD_REGISTERS: (u32, u32) = (5, 15);
 pub enum SyscallTracepoint {
     /// The raw tracepoint `sys_exit`, its arguments typed: the cheapest.
     Raw,
-    /// The perf tracepoint `raw_syscalls/sys_exit`: dearer, and never preempted. It needs Linux 5.15 and tracefs.
+    /// The perf tracepoint `raw_syscalls/sys_exit`: dearer, and never preempted. It needs Linux 5.15, tracefs, and on Debian's kernels
+    /// the sysctl `kernel.perf_event_paranoid` at 2 at most.
     Perf,
 }
 
@@ -51,31 +52,55 @@ impl SyscallTracepoint {
     }
 }
 
-/// The tracepoint that was asked for, else the one that misses nothing on this kernel; and what is missed where that cannot be had.
-pub(super) fn choose(
-    asked: Option<SyscallTracepoint>,
-    kernel: (u32, u32),
-) -> Result<(SyscallTracepoint, Option<Degraded>), LoadError> {
-    choose_from(asked, kernel, &tracefs::check_sys_exit)
+/// Which tracepoint, and what is missed by it.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) tracepoint: SyscallTracepoint,
+    pub(super) missed: Option<Degraded>,
+    /// Nobody asked for it.
+    own: bool,
 }
 
-fn choose_from(
-    asked: Option<SyscallTracepoint>,
-    kernel: (u32, u32),
-    check: &dyn Fn() -> io::Result<()>,
-) -> Result<(SyscallTracepoint, Option<Degraded>), LoadError> {
-    match asked {
-        Some(SyscallTracepoint::Raw) => Ok((SyscallTracepoint::Raw, None)),
-        Some(SyscallTracepoint::Perf) => {
-            let usable = told_registers(kernel).and_then(|()| check());
-            usable.map_err(LoadError::PerfTracepoint)?;
-            Ok((SyscallTracepoint::Perf, None))
+impl Choice {
+    /// The tracepoint that was asked for, else the one that misses nothing on this kernel.
+    pub(super) fn make(asked: Option<SyscallTracepoint>, kernel: (u32, u32)) -> Result<Self, LoadError> {
+        Self::make_by(asked, kernel, &tracefs::check_sys_exit)
+    }
+
+    fn make_by(
+        asked: Option<SyscallTracepoint>,
+        kernel: (u32, u32),
+        check: &dyn Fn() -> io::Result<()>,
+    ) -> Result<Self, LoadError> {
+        let fitting = if kernel < PREEMPTED {
+            SyscallTracepoint::Raw
+        } else {
+            SyscallTracepoint::Perf
+        };
+        let choice = Self {
+            tracepoint: asked.unwrap_or(fitting),
+            missed: None,
+            own: asked.is_none(),
+        };
+        if choice.tracepoint == SyscallTracepoint::Raw {
+            return Ok(choice);
         }
-        None if kernel < PREEMPTED => Ok((SyscallTracepoint::Raw, None)),
-        None => Ok(match check() {
-            Ok(()) => (SyscallTracepoint::Perf, None),
-            Err(error) => (SyscallTracepoint::Raw, Some(Degraded::Preempted(Box::new(error)))),
-        }),
+        match told_registers(kernel).and_then(|()| check()) {
+            Ok(()) => Ok(choice),
+            Err(error) => choice.second(LoadError::PerfTracepoint(Box::new(error))),
+        }
+    }
+
+    /// The raw tracepoint where the perf one cannot be had, unless it was asked for.
+    pub(super) fn second(self, error: LoadError) -> Result<Self, LoadError> {
+        match error {
+            LoadError::PerfTracepoint(source) if self.own => Ok(Self {
+                tracepoint: SyscallTracepoint::Raw,
+                missed: Some(Degraded::Preempted(source)),
+                own: true,
+            }),
+            error => Err(error),
+        }
     }
 }
 
@@ -92,20 +117,26 @@ pub(super) fn attach(object: &mut Ebpf, tracepoint: SyscallTracepoint) -> Result
         connect(object, &types, number, name)?;
     }
     types.load(object, attached)?;
-    attach_loaded(object, tracepoint, attached).map_err(|source| LoadError::Attach {
-        program: attached,
-        source,
-    })
+    let program = object
+        .program_mut(attached)
+        .ok_or(LoadError::Missing { name: attached })?;
+    match tracepoint {
+        SyscallTracepoint::Raw => attach_raw(program).map_err(|source| LoadError::Attach {
+            program: attached,
+            source,
+        }),
+        SyscallTracepoint::Perf => attach_perf(program).map_err(|error| LoadError::PerfTracepoint(Box::new(error))),
+    }
 }
 
-fn attach_loaded(object: &mut Ebpf, tracepoint: SyscallTracepoint, name: &str) -> Result<(), ProgramError> {
-    let program = object.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?;
-    match tracepoint {
-        SyscallTracepoint::Raw => <&mut BtfTracePoint>::try_from(program)?.attach().map(drop),
-        SyscallTracepoint::Perf => <&mut TracePoint>::try_from(program)?
-            .attach("raw_syscalls", "sys_exit")
-            .map(drop),
-    }
+fn attach_raw(program: &mut Program) -> Result<(), ProgramError> {
+    let program: &mut BtfTracePoint = program.try_into()?;
+    program.attach().map(drop)
+}
+
+fn attach_perf(program: &mut Program) -> Result<(), ProgramError> {
+    let program: &mut TracePoint = program.try_into()?;
+    program.attach("raw_syscalls", "sys_exit").map(drop)
 }
 
 /// The array stays in the object: the kernel empties it when its last descriptor is closed.
@@ -140,13 +171,13 @@ impl Types {
     }
 }
 
-fn load_raw(program: &mut aya::programs::Program, types: &Btf) -> Result<ProgramFd, ProgramError> {
+fn load_raw(program: &mut Program, types: &Btf) -> Result<ProgramFd, ProgramError> {
     let program: &mut BtfTracePoint = program.try_into()?;
     program.load("sys_exit", types)?;
     program.fd()?.try_clone().map_err(ProgramError::IOError)
 }
 
-fn load_perf(program: &mut aya::programs::Program) -> Result<ProgramFd, ProgramError> {
+fn load_perf(program: &mut Program) -> Result<ProgramFd, ProgramError> {
     let program: &mut TracePoint = program.try_into()?;
     program.load()?;
     program.fd()?.try_clone().map_err(ProgramError::IOError)
@@ -164,15 +195,21 @@ mod tests {
         kernel: (u32, u32),
         check: fn() -> io::Result<()>,
     ) -> (Option<SyscallTracepoint>, &'static str) {
-        match choose_from(asked, kernel, &check) {
-            Ok((tracepoint, None)) => (Some(tracepoint), ""),
-            Ok((tracepoint, Some(degraded))) => (Some(tracepoint), degraded.category()),
+        told(Choice::make_by(asked, kernel, &check))
+    }
+
+    fn told(choice: Result<Choice, LoadError>) -> (Option<SyscallTracepoint>, &'static str) {
+        match choice {
+            Ok(choice) => {
+                let missed = choice.missed.map_or("", |degraded| degraded.category());
+                (Some(choice.tracepoint), missed)
+            }
             Err(error) => (None, error.category()),
         }
     }
 
     #[test]
-    fn where_the_raw_tracepoint_misses_calls_the_perf_one_is_taken_unless_there_is_no_tracefs() {
+    fn where_the_raw_tracepoint_misses_calls_the_perf_one_is_taken_if_it_can_be_had() {
         use SyscallTracepoint::{Perf, Raw};
         assert_eq!(chosen(None, (6, 19), UNMOUNTED), (Some(Raw), ""));
         assert_eq!(chosen(None, (7, 0), MOUNTED), (Some(Perf), ""));
@@ -186,5 +223,19 @@ mod tests {
         assert_eq!(chosen(Some(Perf), (5, 15), MOUNTED), (Some(Perf), ""));
         assert_eq!(chosen(Some(Perf), (5, 14), MOUNTED), (None, "perf_tracepoint"));
         assert_eq!(chosen(Some(Perf), (7, 2), UNMOUNTED), (None, "perf_tracepoint"));
+    }
+
+    #[test]
+    fn a_refusal_to_attach_is_overcome_unless_the_perf_tracepoint_was_asked_for_or_something_else_is_wrong() {
+        let made = |asked| Choice::make_by(asked, (7, 2), &MOUNTED).unwrap();
+        let refused = || LoadError::PerfTracepoint(Box::new(io::Error::from_raw_os_error(libc::EACCES)));
+        assert_eq!(
+            told(made(None).second(refused())),
+            (Some(SyscallTracepoint::Raw), "preempted")
+        );
+        let asked = made(Some(SyscallTracepoint::Perf));
+        assert_eq!(told(asked.second(refused())), (None, "perf_tracepoint"));
+        let missing = LoadError::Missing { name: maps::NEXT };
+        assert_eq!(told(made(None).second(missing)), (None, "object"));
     }
 }

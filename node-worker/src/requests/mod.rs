@@ -61,7 +61,7 @@ use traffic::Traffic;
 const TICK: Duration = Duration::from_millis(10);
 /// How often `/proc` is looked at for what the kernel's news missed.
 const RESCAN_NS: u64 = 5_000_000_000;
-/// The same where the kernel cannot tell all news: without tracefs, servers that fork workers are found only so.
+/// The same where the kernel cannot tell all news: servers that fork workers are found only so.
 const FAST_RESCAN_NS: u64 = 250_000_000;
 /// How soon after a process is selected: it may have forked before it was.
 const SOON_NS: u64 = 200_000_000;

@@ -18,7 +18,5 @@ mod harness;
 mod servers;
 #[path = "../worker_host/sink.rs"]
 mod sink;
-#[path = "../shared/tracefs.rs"]
-mod tracefs;
 #[path = "../worker_host/worker.rs"]
 mod worker;

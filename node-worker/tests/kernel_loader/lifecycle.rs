@@ -10,10 +10,8 @@ use shoalwatch_node_worker::loader::{ProcessKind, Stat};
 use crate::{
     client::Client,
     harness::{Outcome, Process, find, probes, server_file, turn, wait_for},
-    namespaces::alone,
     scenario::{SERVICE, Scenario, seen, task},
     servers::free_port,
-    tracefs::WITH_TRACEFS,
 };
 
 const GET: &str = "GET /life HTTP/1.1\r\n\r\n";
@@ -65,19 +63,8 @@ fn a_new_program_is_reported_under_its_process() {
 
 #[test]
 fn a_child_of_an_observed_process_is_observed_with_the_sockets_it_inherited() {
-    let Some(_turn) = turn(&["python3", "unshare"]) else {
-        return;
-    };
-    if !alone(
-        "lifecycle::a_child_of_an_observed_process_is_observed_with_the_sockets_it_inherited",
-        WITH_TRACEFS,
-    )
-    .unwrap()
-    {
-        return;
-    }
+    let Some(_turn) = turn(&["python3"]) else { return };
     let mut probes = probes().unwrap();
-    assert!(probes.degraded().is_empty(), "{:?}", probes.degraded());
     let port = free_port().unwrap();
     let mut command = Command::new(find("python3").unwrap());
     command
@@ -127,10 +114,7 @@ fn connect(port: u16) -> Outcome<Client> {
 
 #[test]
 fn a_new_thread_is_no_new_process() {
-    let Some(_turn) = turn(&["unshare"]) else { return };
-    if !alone("lifecycle::a_new_thread_is_no_new_process", WITH_TRACEFS).unwrap() {
-        return;
-    }
+    let Some(_turn) = turn(&[]) else { return };
     let mut scenario = Scenario::new().unwrap();
     std::thread::spawn(|| {}).join().unwrap();
     let mut forks = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use shoalwatch_node_worker::loader::{Degraded, LoaderOptions, Probes};
+use shoalwatch_node_worker::loader::{Degraded, LoaderOptions, Probes, SyscallTracepoint};
 
 use crate::{
     harness::{Outcome, turn},
@@ -32,7 +32,7 @@ const INSIDE: &str = "SHOALWATCH_TEST_INSIDE";
 
 /// Runs the test of that name again below `wrapper`, and asserts that it succeeds there. Returns true inside, where the
 /// test's body belongs.
-pub(crate) fn alone(name: &str, wrapper: &[&str]) -> Outcome<bool> {
+fn alone(name: &str, wrapper: &[&str]) -> Outcome<bool> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(true);
     }
@@ -51,25 +51,33 @@ pub(crate) fn alone(name: &str, wrapper: &[&str]) -> Outcome<bool> {
 }
 
 #[test]
-fn without_tracefs_requests_are_still_seen_and_the_loader_says_what_is_missing() {
+fn without_tracefs_requests_are_still_seen_and_only_what_needs_it_asks_for_it() {
     let Some(_turn) = turn(&["unshare"]) else { return };
-    let name = "namespaces::without_tracefs_requests_are_still_seen_and_the_loader_says_what_is_missing";
+    let name = "namespaces::without_tracefs_requests_are_still_seen_and_only_what_needs_it_asks_for_it";
     if !alone(name, WITHOUT_TRACEFS).unwrap() {
         return;
     }
     let mut scenario = Scenario::new().unwrap();
-    let degraded: Vec<_> = scenario.probes.degraded().iter().map(Degraded::category).collect();
-    // From Linux 7.0 on that is where system calls are told best.
-    assert!(matches!(degraded[..], ["fork"] | ["fork", "preempted"]), "{degraded:?}");
+    assert_eq!(scenario.probes.syscall_tracepoint(), SyscallTracepoint::Raw);
+    // From Linux 7.0 on the other one misses less.
+    let says_what_to_do = |degraded: &Degraded| {
+        matches!(degraded, Degraded::Preempted(_)) && degraded.to_string().contains("/sys/kernel/tracing")
+    };
     assert!(
-        scenario.probes.degraded()[0]
-            .to_string()
-            .contains("/sys/kernel/tracing")
+        scenario.probes.degraded().iter().all(says_what_to_do),
+        "{:?}",
+        scenario.probes
     );
     let mut pair = scenario.connect().unwrap();
     pair.exchange("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n")
         .unwrap();
     assert_eq!(scenario.drain(), [seen(200, "GET / HTTP/1.1\r\n\r\n")]);
+    let asked = LoaderOptions {
+        syscall_tracepoint: Some(SyscallTracepoint::Perf),
+        ..LoaderOptions::default()
+    };
+    let error = Probes::load(&asked).unwrap_err();
+    assert_eq!(error.category(), "perf_tracepoint");
 }
 
 #[test]

@@ -37,22 +37,8 @@ impl Worker {
         sink: Option<&Sink>,
         change: impl FnOnce(&mut Command),
     ) -> Outcome<Self> {
-        Self::start_below(&[], config, sink, change)
-    }
-
-    /// Started by another program, which becomes the worker in the end.
-    pub(crate) fn start_below(
-        wrapper: &[&str],
-        config: &ConfigFile,
-        sink: Option<&Sink>,
-        change: impl FnOnce(&mut Command),
-    ) -> Outcome<Self> {
-        let mut words = wrapper
-            .iter()
-            .copied()
-            .chain([env!("CARGO_BIN_EXE_shoalwatch-node-worker")]);
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words).args([
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shoalwatch-node-worker"));
+        command.args([
             "--admin-addr",
             "127.0.0.1:0",
             "--metrics-interval",

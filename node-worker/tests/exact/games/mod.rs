@@ -24,8 +24,6 @@ use crate::{
     books::{difference, requests},
     harness::{Outcome, turn, wait_for},
     servers::Counts,
-    sink::Sink,
-    tracefs::WITH_TRACEFS,
     worker::{ConfigFile, Worker},
 };
 use game::{Game, read_long};
@@ -49,7 +47,7 @@ impl Table {
     fn lay(arguments: &[&str]) -> Outcome<Self> {
         let game = Game::start(arguments)?;
         let config = ConfigFile::selecting(&[("web", &format!("argumentContains: {}", game.name))], "1")?;
-        let worker = Worker::start_below(WITH_TRACEFS, &config, None::<&Sink>, |_| {})?;
+        let worker = Worker::start(&config, None)?;
         worker.wait_for_processes(Game::PROCESSES)?;
         Ok(Self {
             game,
