@@ -18,6 +18,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use shoalwatch_ebpf_common::{
     APPEND_BYTES, Connection, ConnectionState, Ending, HEAD_BYTES, RequestRecord, Role, Stat, Task, UnderWay,
     http1::{self, Answer, Begin, Method},
+    http2,
 };
 
 use crate::{
@@ -74,6 +75,8 @@ pub(crate) enum Next {
     Paired,
     /// [`threads`](crate::threads) have to see it.
     Begun,
+    /// User space has to see it: it may be an HTTP/2 request.
+    Http2,
 }
 
 /// Follows one transfer.
@@ -206,10 +209,13 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u
         Begin::Request(_) => {}
         Begin::Prefix if direction == Direction::In as u8 => {}
         _ => {
-            if piece.len >= http1::STATUS_BYTES as u64 && http1::is_answer_prefix(word, http1::METHOD_BYTES) {
-                return Next::Raw;
-            }
-            return Next::Done;
+            let answers = piece.len >= http1::STATUS_BYTES as u64 && http1::is_answer_prefix(word, http1::METHOD_BYTES);
+            let asks = direction == Direction::Out as u8 && may_ask_first(piece, word);
+            return match (answers, asks) {
+                (true, _) => Next::Raw,
+                (_, true) => Next::Http2,
+                _ => Next::Done,
+            };
         }
     }
     let kind = socket.kind();
@@ -236,6 +242,17 @@ fn meet(caller: &Caller, socket: Socket, piece: Piece, (direction, returned): (u
         socket.name_peer(&mut connection.record);
     }
     request_side(connection, caller, piece, returned)
+}
+
+/// Whether a piece may be, or begin with, a connection's first HTTP/2 request. `word`: its first eight bytes.
+#[inline(always)]
+fn may_ask_first(piece: Piece, word: u64) -> bool {
+    let framed = piece.len >= http2::FRAME_HEADER_BYTES as u64;
+    // Only frames need the ninth byte, and nothing else is worth a look at it.
+    let stream = || buffer::read::<u8>(piece.address.wrapping_add(size_of::<u64>() as u64));
+    framed
+        && (http2::may_ask_first(word, 0) || http2::may_ask_first(word, 1))
+        && stream().is_some_and(|stream| http2::may_ask_first(word, stream))
 }
 
 #[inline(always)]

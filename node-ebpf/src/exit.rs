@@ -1,4 +1,4 @@
-//! The two ways in which the kernel tells that a system call returns, and the programs of each: the same three for both.
+//! The two ways in which the kernel tells that a system call returns, and the programs of each: the same four for both.
 //!
 //! `tp_btf/sys_exit` gives the registers where they lie, without a helper, which would cost as much as all the rest of a call that
 //! does not matter. But from Linux 7.0 on a thread can be preempted within such a program, and the kernel leaves the program out for
@@ -82,6 +82,14 @@ fn raw_transfer(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+#[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+fn http2_begun(ctx: BtfTracePointContext) -> i32 {
+    sys_exit::ask(&ctx);
+    0
+}
+
 #[tracepoint(category = "raw_syscalls", name = "sys_exit")]
 #[inline(always)]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
@@ -103,5 +111,13 @@ fn perf_request_begun(ctx: TracePointContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 fn perf_raw_transfer(ctx: TracePointContext) -> u32 {
     sys_exit::tell(&ctx);
+    0
+}
+
+#[tracepoint(category = "raw_syscalls", name = "sys_exit")]
+#[inline(always)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+fn perf_http2_begun(ctx: TracePointContext) -> u32 {
+    sys_exit::ask(&ctx);
     0
 }

@@ -77,7 +77,7 @@ pub(crate) static SERVING: LruHashMap<u32, Serving> = LruHashMap::with_max_entri
 
 /// What `sys_exit` goes on with: programs of their own, so that the verifier follows each of them alone.
 #[map]
-pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(2, 0);
+pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(3, 0);
 
 /// News of processes.
 #[map]

@@ -9,8 +9,8 @@ use aya_ebpf::{
     maps::ring_buf::RingBufEntry,
 };
 use shoalwatch_ebpf_common::{
-    Connection, ConnectionState, HEAD_BYTES, MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind, RawRecord,
-    RequestRecord, Stat, UnderWay, head,
+    Connection, ConnectionState, HEAD_BYTES, MAX_HTTP2_RECORDS, MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind,
+    RawRecord, RequestRecord, Stat, UnderWay, head,
 };
 
 use crate::{
@@ -248,6 +248,29 @@ fn fill<const ROOM: usize, const MAX: u64>(
         (*to).total_len = total as u32;
         let copied = buffer::copy::<MAX>((&raw mut (*to).bytes).cast(), len, address);
         (*to).captured = if copied { len as u16 } else { 0 };
+    }
+}
+
+/// What a client writes on a connection that is not known, which may be its first HTTP/2 request: its first parts, and of each as much as
+/// a record holds.
+#[inline(always)]
+pub(crate) fn ask(caller: &Caller, transfer: &Transfer) {
+    let Some(socket) = Socket::of(caller, transfer.fd) else {
+        return;
+    };
+    let Some(mut pieces) = transfer.buffer.pieces() else {
+        return;
+    };
+    // Of zeros that it knows the compiler would have a function write them, which old kernels do not bear beside tail calls.
+    let unknown = core::hint::black_box(&UNKNOWN);
+    for _ in 0..MAX_HTTP2_RECORDS {
+        let Some(len) = pieces.available() else {
+            return;
+        };
+        let about = (socket.sock, RawKind::Http2, 0);
+        let from = (pieces.address(), len.min(LARGE), len);
+        transfer_record::<RAW_BYTES, LARGE>(unknown, caller, transfer.fd, about, from);
+        pieces.advance(len);
     }
 }
 

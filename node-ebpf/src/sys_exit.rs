@@ -121,12 +121,15 @@ pub(crate) fn follow<E: Exit>(exit: &E) {
     let Some((caller, transfer)) = observe(exit) else {
         return;
     };
-    let next = connection::follow(&caller, &transfer);
-    if next == Next::Raw || next == Next::Begun {
-        // SAFETY: nothing here is dropped late; where the call fails the transfer is not told, which the next one of its connection is
-        // told of, or what the request belongs to is not known.
-        unsafe { NEXT.tail_call(exit, u32::from(next == Next::Begun)) };
-    }
+    let next = match connection::follow(&caller, &transfer) {
+        Next::Done | Next::Paired => return,
+        Next::Raw => 0,
+        Next::Begun => 1,
+        Next::Http2 => 2,
+    };
+    // SAFETY: nothing here is dropped late; where the call fails the transfer is not told, which the next one of its connection is
+    // told of, or what the request belongs to is not known.
+    unsafe { NEXT.tail_call(exit, next) };
 }
 
 /// What [`follow`] goes on with for a request whose thread may tell what it belongs to.
@@ -134,6 +137,14 @@ pub(crate) fn follow<E: Exit>(exit: &E) {
 pub(crate) fn begin(exit: &impl Exit) {
     if let Some((caller, transfer)) = observe(exit) {
         threads::begun(&caller, &transfer);
+    }
+}
+
+/// What [`follow`] goes on with for a client that may speak HTTP/2.
+#[inline(always)]
+pub(crate) fn ask(exit: &impl Exit) {
+    if let Some((caller, transfer)) = observe(exit) {
+        raw::ask(&caller, &transfer);
     }
 }
 

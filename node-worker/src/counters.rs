@@ -56,6 +56,7 @@ counters! {
         RawClose ["kind" = "close"],
         RawEnded ["kind" = "ended"],
         RawOrphan ["kind" = "orphan"],
+        RawHttp2 ["kind" = "http2"],
     }
     "shoalwatch_raw_connections_total", "Connections that the kernel does not pair by itself, by what became of them here" => {
         RawFollowed ["result" = "followed"],

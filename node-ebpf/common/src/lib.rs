@@ -24,6 +24,7 @@ mod counter;
 mod decode;
 pub mod head;
 pub mod http1;
+pub mod http2;
 pub mod limit;
 mod process;
 mod raw;
@@ -40,7 +41,7 @@ pub use counter::{BOUNDS_NS, BUCKETS, Counter, CounterKey, RouteKey, RouteRows, 
 #[cfg(feature = "user")]
 pub use decode::{Caller, DecodeError, ProcessEvent, RawEvent, RawNews, RawRequest, RequestEvent};
 pub use process::{ProcessKind, ProcessRecord};
-pub use raw::{MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind, RawRecord, UnderWay};
+pub use raw::{MAX_HTTP2_RECORDS, MAX_RAW_RECORDS, RAW_BYTES, RAW_SMALL_BYTES, RawKind, RawRecord, UnderWay};
 pub use request::{HEAD_BYTES, RequestRecord, Role, peer_hash};
 pub use stat::Stat;
 pub use task::{
@@ -94,12 +95,16 @@ pub mod programs {
     pub const RAW_TRANSFER: &str = "raw_transfer";
     /// The same, called by that program only: a request began whose thread may tell what it belongs to.
     pub const REQUEST_BEGUN: &str = "request_begun";
+    /// The same, called by that program only: a client wrote what may be its first HTTP/2 request.
+    pub const HTTP2_BEGUN: &str = "http2_begun";
     /// The same as [`SYS_EXIT`], of the perf tracepoint `raw_syscalls/sys_exit`.
     pub const PERF_SYS_EXIT: &str = "perf_sys_exit";
     /// The same as [`RAW_TRANSFER`], of that tracepoint.
     pub const PERF_RAW_TRANSFER: &str = "perf_raw_transfer";
     /// The same as [`REQUEST_BEGUN`], of that tracepoint.
     pub const PERF_REQUEST_BEGUN: &str = "perf_request_begun";
+    /// The same as [`HTTP2_BEGUN`], of that tracepoint.
+    pub const PERF_HTTP2_BEGUN: &str = "perf_http2_begun";
     /// Raw tracepoint `sched_process_exec`: a process runs a new program.
     pub const PROCESS_EXEC: &str = "process_exec";
     /// Raw tracepoint `task_newtask`: an observed process forks.

@@ -3,6 +3,7 @@
 //! ```text
 //!   fast path gives up ──▶ Open: the request under way ──▶ Segment, Segment, … ──▶ Close
 //!   ends on the fast path, unanswered ──▶ Ended: the request under way; an Orphan may follow
+//!   a client may begin HTTP/2 ──▶ Http2, with nothing before or behind it
 //! ```
 //! A connection is known by the address of its `struct sock` and the time it was opened: the kernel uses addresses again.
 
@@ -12,6 +13,8 @@ use crate::RequestRecord;
 pub const RAW_BYTES: usize = 1024;
 /// How many bytes a small record has room for: most transfers on connections that pipeline have no more.
 pub const RAW_SMALL_BYTES: usize = 200;
+/// Records that what may be a first HTTP/2 request takes, one for each part of the call: frames and their payloads may be parts.
+pub const MAX_HTTP2_RECORDS: usize = 4;
 /// Records that one system call's data may take; what lies behind is not kept.
 pub const MAX_RAW_RECORDS: usize = 16;
 
@@ -32,6 +35,9 @@ pub enum RawKind {
     /// An answer on a connection of which nothing is known, in the form of a [`RawKind::Segment`]; `opened_ns` is 0. Where the kernel
     /// paired and counted it while the connection was reset, it is marked as [`UnderWay::Counted`] and holds nothing.
     Orphan = 5,
+    /// What a client wrote on a connection that is not followed, which may be its first HTTP/2 request, in the form of a
+    /// [`RawKind::Segment`]; `opened_ns` is 0.
+    Http2 = 6,
 }
 
 /// Where the request of a [`RawKind::Open`] stands.

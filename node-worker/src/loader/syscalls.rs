@@ -34,7 +34,7 @@ pub enum SyscallTracepoint {
 /// The programs of a tracepoint: the one that is attached, and those that it goes on with by their numbers in [`maps::NEXT`].
 struct Programs {
     attached: &'static str,
-    next: [&'static str; 2],
+    next: [&'static str; 3],
 }
 
 impl SyscallTracepoint {
@@ -42,11 +42,15 @@ impl SyscallTracepoint {
         match self {
             Self::Raw => Programs {
                 attached: programs::SYS_EXIT,
-                next: [programs::RAW_TRANSFER, programs::REQUEST_BEGUN],
+                next: [programs::RAW_TRANSFER, programs::REQUEST_BEGUN, programs::HTTP2_BEGUN],
             },
             Self::Perf => Programs {
                 attached: programs::PERF_SYS_EXIT,
-                next: [programs::PERF_RAW_TRANSFER, programs::PERF_REQUEST_BEGUN],
+                next: [
+                    programs::PERF_RAW_TRANSFER,
+                    programs::PERF_REQUEST_BEGUN,
+                    programs::PERF_HTTP2_BEGUN,
+                ],
             },
         }
     }

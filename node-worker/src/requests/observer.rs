@@ -308,6 +308,9 @@ impl Observer {
             "observing process"
         );
         self.replay(tgid, id, now);
+        if self.processes.get(tgid).is_some_and(|process| process.exporting) {
+            self.mute(id);
+        }
     }
 
     /// The requests that waited for this moment.

@@ -17,6 +17,8 @@ pub(super) struct Process {
     pub(super) state: State,
     /// It ended, and only its requests wait for its pod to become known.
     pub(super) ended: bool,
+    /// It was seen exporting spans of its own before its service was known.
+    pub(super) exporting: bool,
 }
 
 /// Whether a process is observed.
@@ -80,6 +82,7 @@ impl Processes {
             container: None,
             state: State::Ignored,
             ended: false,
+            exporting: false,
         });
         process.container = container;
         true
@@ -97,6 +100,12 @@ impl Processes {
     pub(super) fn set_ended(&mut self, tgid: u32) {
         if let Some(process) = self.by_tgid.get_mut(&tgid) {
             process.ended = true;
+        }
+    }
+
+    pub(super) fn set_exporting(&mut self, tgid: u32) {
+        if let Some(process) = self.by_tgid.get_mut(&tgid) {
+            process.exporting = true;
         }
     }
 

@@ -212,7 +212,8 @@ impl Traffic {
         Trace::within(trace_id, self.shared_ids.span_id(seed), sampled)
     }
 
-    fn note_exporting(&mut self, id: ServiceId) {
+    /// It was seen exporting spans.
+    pub(super) fn note_exporting(&mut self, id: ServiceId) {
         if self.exporting.len() < MAX_EXPORTING && !self.exporting.contains(&id) {
             self.exporting.push(id);
         }

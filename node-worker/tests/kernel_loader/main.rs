@@ -8,6 +8,7 @@ mod counting;
 mod descriptors;
 mod flips;
 mod harness;
+mod http2;
 mod lifecycle;
 mod losses;
 mod namespaces;
@@ -18,5 +19,7 @@ mod servers;
 mod threads;
 mod tracepoints;
 
+#[path = "../shared/receiver.rs"]
+mod receiver;
 #[path = "../shared/tracefs.rs"]
 mod tracefs;

@@ -55,6 +55,7 @@ pub(crate) enum Told {
     Gap(usize),
     /// Whether the peer reset it.
     Close(bool),
+    Http2(String),
 }
 
 /// Loaded probes that observe this process, and a listening socket of it.
@@ -214,12 +215,15 @@ impl Scenario {
                 RawNews::Segment { answer: true, bytes } => Told::Answered(text(bytes)),
                 RawNews::Orphan { bytes, .. } => Told::Orphan(text(bytes)),
                 RawNews::Close { reset } => Told::Close(reset),
+                RawNews::Http2 { bytes } => Told::Http2(text(bytes)),
             });
             let (kept, whole) = match event.news {
                 RawNews::Open { request, .. } | RawNews::Ended { request, .. } => {
                     (request.head.len(), request.read_bytes)
                 }
-                RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => (bytes.len(), event.total_len),
+                RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } | RawNews::Http2 { bytes } => {
+                    (bytes.len(), event.total_len)
+                }
                 RawNews::Close { .. } => (0, event.total_len),
             };
             if whole as usize != kept {

@@ -9,10 +9,11 @@ use crate::{
     tracefs::WITH_TRACEFS,
 };
 
-const ROOMS: [&str; 7] = [
+const ROOMS: [&str; 8] = [
     "counting::",
     "descriptors::",
     "flips::",
+    "http2::",
     "losses::",
     "pairing::",
     "raw::",

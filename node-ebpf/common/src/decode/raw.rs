@@ -77,6 +77,11 @@ pub enum RawNews<'a> {
         /// Its first bytes, at most [`RAW_BYTES`].
         bytes: &'a [u8],
     },
+    /// What a client wrote, which may be the first request of an HTTP/2 connection.
+    Http2 {
+        /// A part of it, at most [`RAW_BYTES`].
+        bytes: &'a [u8],
+    },
 }
 
 /// The request that was under way when a connection was told of first.
@@ -130,6 +135,7 @@ impl RawNews<'_> {
             Self::Close { .. } => RawKind::Close,
             Self::Ended { .. } => RawKind::Ended,
             Self::Orphan { .. } => RawKind::Orphan,
+            Self::Http2 { .. } => RawKind::Http2,
         }
     }
 }
@@ -153,6 +159,7 @@ fn news<'a>(fixed: &[u8; HEADER], bytes: &'a [u8]) -> Result<RawNews<'a>, Decode
             answer: mark()?,
             bytes,
         },
+        RawKind::Http2 => RawNews::Http2 { bytes },
     })
 }
 
@@ -179,6 +186,7 @@ const fn kind(mark: u8) -> Result<RawKind, DecodeError> {
         3 => Ok(RawKind::Close),
         4 => Ok(RawKind::Ended),
         5 => Ok(RawKind::Orphan),
+        6 => Ok(RawKind::Http2),
         other => Err(DecodeError::Mark(other)),
     }
 }
@@ -300,6 +308,7 @@ mod tests {
             };
             assert_eq!(news(1, [2, mark, 9, 0], b"x"), segment);
             assert_eq!(news(1, [5, mark, mark, 0], b"x"), orphan);
+            assert_eq!(news(1, [6, mark, 0, 0], b"x"), RawNews::Http2 { bytes: b"x" });
             assert_eq!(news(0, [3, mark, 9, 0], b""), RawNews::Close { reset: set });
         }
     }
@@ -313,6 +322,7 @@ mod tests {
             RawKind::Close,
             RawKind::Ended,
             RawKind::Orphan,
+            RawKind::Http2,
         ] {
             assert_eq!(news(120, [kind as u8, 0, 0, 0], &bytes).kind(), kind);
         }
@@ -326,7 +336,7 @@ mod tests {
         assert_eq!(category(&record(1025, [2, 0, 0, 0], &[b'x'; 1100])), "captured");
         for marks in [
             [0, 0, 0, 0],
-            [6, 0, 0, 0],
+            [7, 0, 0, 0],
             [2, 2, 0, 0],
             [3, 2, 0, 0],
             [5, 2, 0, 0],
@@ -371,7 +381,9 @@ mod tests {
             RawNews::Open { request, .. } | RawNews::Ended { request, .. } => {
                 prop_assert!(request.head.len() <= HEAD_BYTES);
             }
-            RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => prop_assert!(bytes.len() <= RAW_BYTES),
+            RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } | RawNews::Http2 { bytes } => {
+                prop_assert!(bytes.len() <= RAW_BYTES);
+            }
             RawNews::Close { .. } => {}
         }
         Ok(())

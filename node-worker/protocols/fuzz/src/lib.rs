@@ -92,7 +92,7 @@ pub fn raw(data: &[u8]) {
             assert!(request.head.len() <= HEAD_BYTES && data.len() >= request.head.len());
             head(request.head);
         }
-        RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => {
+        RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } | RawNews::Http2 { bytes } => {
             assert!(bytes.len() <= RAW_BYTES && data.len() > bytes.len());
         }
         RawNews::Close { .. } => {}

@@ -23,7 +23,7 @@ const MAX_LESSONS: usize = 1024;
 
 /// Where requests go, whoever paired them.
 struct Intake<'a> {
-    processes: &'a Processes,
+    processes: &'a mut Processes,
     services: &'a Services,
     held: &'a mut Held,
     traffic: &'a mut Traffic,
@@ -57,7 +57,7 @@ impl Observer {
         work: impl FnOnce(&mut dyn Kernel, &mut RawConnections, &mut Intake<'_>) -> T,
     ) -> T {
         let mut intake = Intake {
-            processes: &self.processes,
+            processes: &mut self.processes,
             services: &self.services,
             held: &mut self.held,
             traffic: &mut self.traffic,
@@ -101,6 +101,16 @@ impl Intake<'_> {
         match said {
             Said::Request(event, came) => self.take(event, *came),
             Said::Lost(lost) => self.lose(*lost),
+            Said::Exports { service, tgid } => self.note_exporting(*service, *tgid),
+        }
+    }
+
+    /// The service of a process may not be known yet.
+    fn note_exporting(&mut self, service: u32, tgid: u32) {
+        match self.service(service, tgid) {
+            Some(id) => self.traffic.note_exporting(id),
+            None if self.waits(service, tgid) => self.processes.set_exporting(tgid),
+            None => {}
         }
     }
 

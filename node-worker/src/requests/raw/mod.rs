@@ -18,7 +18,10 @@ use std::{
 };
 
 use shoalwatch_pipeline::loss::Loss;
-use shoalwatch_protocols::http1::connection::{Segment, Side};
+use shoalwatch_protocols::{
+    http1::connection::{Segment, Side},
+    http2,
+};
 
 use super::came::Came;
 use crate::{
@@ -47,6 +50,12 @@ pub(super) enum Said<'a> {
     Request(RequestEvent<'a>, Came),
     /// Some could not be paired.
     Lost(Lost),
+    /// A process exports spans of its own.
+    Exports {
+        /// The kernel's number of the service.
+        service: u32,
+        tgid: u32,
+    },
 }
 
 /// Requests that could not be paired.
@@ -124,6 +133,13 @@ impl RawConnections {
             RawNews::Orphan { answer, bytes, counted } => {
                 self.orphan(event, transfer(event, answer, bytes), counted, hear);
             }
+            RawNews::Http2 { bytes } if http2::exports_spans(bytes) => {
+                hear(Said::Exports {
+                    service: event.service,
+                    tgid: event.tgid,
+                });
+            }
+            RawNews::Http2 { .. } => {}
         }
     }
 
@@ -335,6 +351,7 @@ const fn count_of(kind: RawKind) -> Count {
         RawKind::Close => Count::RawClose,
         RawKind::Ended => Count::RawEnded,
         RawKind::Orphan => Count::RawOrphan,
+        RawKind::Http2 => Count::RawHttp2,
     }
 }
 

@@ -205,6 +205,7 @@ fn hear(said: &Said<'_>, told: &mut Vec<Told>, lost: &mut Vec<(Loss, u64)>) {
             assert_eq!((some.tgid, some.service), (11, 14));
             lost.push((some.loss, some.requests));
         }
+        Said::Exports { .. } => panic!("nothing was exported"),
     }
 }
 

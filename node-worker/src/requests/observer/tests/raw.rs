@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{node::MAX_RAW, *};
-use crate::loader::{RawEvent, RawNews, RawRequest, Role, UnderWay};
+use crate::loader::{NO_SPANS, RawEvent, RawNews, RawRequest, Role, UnderWay};
 
 const CART: &str = "GET /cart/17 HTTP/1.1\r\n\r\n";
 const BOTH: &str = "GET /cart/17 HTTP/1.1\r\n\r\nGET /cart/18 HTTP/1.1\r\n\r\n";
@@ -19,13 +19,15 @@ impl Node {
 
     fn raw_of(&mut self, tgid: u32, sock: u64, role: Role, news: RawNews<'static>) {
         let total_len = match news {
-            RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => u32::try_from(bytes.len()).unwrap(),
+            RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } | RawNews::Http2 { bytes } => {
+                u32::try_from(bytes.len()).unwrap()
+            }
             _ => 0,
         };
         let event = RawEvent {
             time_ns: 2_000,
             sock,
-            opened_ns: u64::from(!matches!(news, RawNews::Orphan { .. })),
+            opened_ns: u64::from(!matches!(news, RawNews::Orphan { .. } | RawNews::Http2 { .. })),
             total_len,
             tgid,
             tid: tgid,
@@ -147,6 +149,30 @@ fn a_reset_waits_for_its_answer_unless_the_worker_stops() {
     assert_eq!(node.sli(), (1, 0, 0, 1));
     node.observer.settle_resets(node.now);
     assert_eq!(node.sli(), (1, 1, 0, 1));
+}
+
+const EXPORT: &[u8] =
+    b"\0\0\x60\x01\x04\0\0\0\x01\x83\x86\x44\x3b/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+#[test]
+fn a_service_that_exports_spans_over_grpc_gets_none_from_here() {
+    let (mut node, tgid) = observed(WITH_SLI);
+    let other = b"\0\0\x60\x01\x04\0\0\0\x01\x83\x86\x44\x0e/shop.Cart/Get";
+    node.raw(tgid, RawNews::Http2 { bytes: other });
+    assert_eq!(node.flags(tgid) & NO_SPANS, 0);
+    node.raw(tgid, RawNews::Http2 { bytes: EXPORT });
+    assert_eq!(node.flags(tgid) & NO_SPANS, NO_SPANS);
+    assert_eq!((node.count(Count::RawHttp2), node.count(Count::Instrumented)), (2, 1));
+    assert_eq!(node.counts(), BTreeMap::new());
+}
+
+#[test]
+fn an_export_before_the_pod_is_known_is_remembered() {
+    let mut node = Node::new(WITH_SLI);
+    let tgid = node.exec('a');
+    node.raw(tgid, RawNews::Http2 { bytes: EXPORT });
+    node.pod(&["app"], &[]);
+    assert_eq!(node.flags(tgid) & NO_SPANS, NO_SPANS);
 }
 
 #[test]
