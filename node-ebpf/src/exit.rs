@@ -1,9 +1,11 @@
 //! The two ways in which the kernel tells that a system call returns, and the programs of each: the same four for both.
 //!
-//! `tp_btf/sys_exit` gives the registers where they lie, without a helper, which would cost as much as all the rest of a call that
-//! does not matter. But from Linux 7.0 on a thread can be preempted within such a program, and the kernel leaves the program out for
-//! every other thread of that processor until it goes on. The perf tracepoint `raw_syscalls/sys_exit` is dearer and never preempted.
-//! The loader takes one of them.
+//! `tp_btf/sys_exit` needs nothing but the right to load programs. But from Linux 7.0 on a thread can be preempted within such a
+//! program, and the kernel leaves the program out for every other thread of that processor until it goes on. The perf tracepoint
+//! `raw_syscalls/sys_exit` is never preempted, and costs about the same; it needs tracefs and the right to perf events, and the kernel
+//! leaves it out while a map is changed by somebody who was preempted over it. The loader takes one of them.
+//!
+//! Both give the registers where they lie, without a copy.
 
 use aya_ebpf::{
     EbpfContext,

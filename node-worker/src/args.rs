@@ -188,9 +188,9 @@ impl From<LimitArgs> for LoaderOptions {
 pub(crate) enum SyscallTracepointArg {
     /// `raw`, and from Linux 7.0 on `perf`.
     Auto,
-    /// The raw tracepoint, which is the cheapest; from Linux 7.0 on it misses calls where threads are preempted.
+    /// The raw tracepoint; from Linux 7.0 on it misses calls where threads are preempted.
     Raw,
-    /// The perf tracepoint, which is never preempted; needs Linux 5.15 and tracefs.
+    /// The perf tracepoint, which is never preempted; needs Linux 5.15, tracefs, and on Debian `kernel.perf_event_paranoid` at 2 at most.
     Perf,
 }
 

@@ -24,9 +24,9 @@ const TOLD_REGISTERS: (u32, u32) = (5, 15);
 /// How the kernel tells that a system call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyscallTracepoint {
-    /// The raw tracepoint `sys_exit`, its arguments typed: the cheapest.
+    /// The raw tracepoint `sys_exit`, its arguments typed. It needs no more than the right to load programs.
     Raw,
-    /// The perf tracepoint `raw_syscalls/sys_exit`: dearer, and never preempted. It needs Linux 5.15, tracefs, and on Debian's kernels
+    /// The perf tracepoint `raw_syscalls/sys_exit`, which is never preempted. It needs Linux 5.15, tracefs, and on Debian's kernels
     /// the sysctl `kernel.perf_event_paranoid` at 2 at most.
     Perf,
 }
