@@ -12,7 +12,7 @@ suites=("$@")
 [ $# -gt 0 ] || suites=(bullseye bookworm trixie forky)
 out=$PWD/target/kernels
 # Healthy runs took two minutes (5.10) to six (7.2).
-seconds=${KERNEL_SECONDS:-900}
+seconds=${KERNEL_SECONDS:-1800}
 
 say() { echo "kernels: $*" >&2; }
 
