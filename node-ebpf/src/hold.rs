@@ -68,6 +68,13 @@ pub(crate) fn release(connection: *mut Connection, side: Side, sock: u64, last: 
     }
 }
 
+/// Whether somebody was here with [`end`] before.
+#[inline(always)]
+pub(crate) fn has_ended(connection: *mut Connection) -> bool {
+    // SAFETY: as above.
+    unsafe { (&raw const (*connection).ending).read_volatile() != 0 }
+}
+
 /// Who holds a connection that ends.
 #[derive(Clone, Copy)]
 pub(crate) struct Held {

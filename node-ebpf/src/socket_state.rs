@@ -3,6 +3,9 @@
 //! A server that closes a connection without having answered ends its request as aborted, at once. One whose peer resets it may have
 //! answered a moment before, in a call that did not return yet: user space is told of the request, waits for the answer, and then
 //! decides. A client that closes its end for writing may still read the answer, so only the connection's end is its end.
+//!
+//! The state of one connection changes in an interrupt while a program looks at that of another one, and the kernel runs no program
+//! within itself. So there are two that do the same: the second finds nothing left to do, unless the first was left out.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use shoalwatch_ebpf_common::{Connection, ConnectionState, Ending, Role, Stat, UnderWay};
@@ -27,11 +30,24 @@ mod state {
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 fn socket_state(ctx: RawTracePointContext) -> i32 {
+    look(&ctx);
+    0
+}
+
+/// The same, a moment later.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+#[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
+fn socket_state_again(ctx: RawTracePointContext) -> i32 {
+    look(&ctx);
+    0
+}
+
+#[inline(always)]
+fn look(ctx: &RawTracePointContext) {
     let (sock, new): (u64, u32) = (ctx.arg(0), ctx.arg(2));
     if let state::ESTABLISHED | state::FIN_WAIT1 | state::CLOSE | state::LAST_ACK = new {
         change(sock, new);
     }
-    0
 }
 
 #[inline(always)]
@@ -43,6 +59,10 @@ fn change(sock: u64, new: u32) {
     let connection = unsafe { &mut *connection };
     let closes = matches!(new, state::FIN_WAIT1 | state::LAST_ACK);
     if closes && connection.record.role == Role::Client as u8 {
+        return;
+    }
+    // Whoever holds it will remove it.
+    if hold::has_ended(connection) {
         return;
     }
     end(connection, sock, new == state::CLOSE);

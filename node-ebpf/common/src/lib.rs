@@ -111,6 +111,8 @@ pub mod programs {
     pub const PROCESS_FORK: &str = "process_fork";
     /// Raw tracepoint `inet_sock_set_state`: a connection ends.
     pub const SOCKET_STATE: &str = "socket_state";
+    /// The same once more, for what the kernel leaves out of that program while it runs.
+    pub const SOCKET_STATE_AGAIN: &str = "socket_state_again";
     /// Run by the worker with the address of a Unix socket: ends its connection if the socket is gone.
     pub const LOCAL_END: &str = "local_end";
 }

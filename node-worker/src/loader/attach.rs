@@ -71,9 +71,11 @@ fn attach_exec(object: &mut Ebpf) -> Result<(), ProgramError> {
 }
 
 fn attach_socket_state(object: &mut Ebpf) -> Result<(), ProgramError> {
-    let program: &mut RawTracePoint = program(object, programs::SOCKET_STATE)?.try_into()?;
-    program.load()?;
-    program.attach("inet_sock_set_state")?;
+    for name in [programs::SOCKET_STATE, programs::SOCKET_STATE_AGAIN] {
+        let program: &mut RawTracePoint = program(object, name)?.try_into()?;
+        program.load()?;
+        program.attach("inet_sock_set_state")?;
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use aya::{
     programs::ProgramFd,
     sys::{Stats as Statistics, SyscallError, enable_stats},
 };
+use shoalwatch_ebpf_common::programs;
 
 const FDINFO: &str = "/proc/self/fdinfo";
 
@@ -88,11 +89,27 @@ impl Price {
     }
 }
 
-/// How often the kernel left a program out because it was running on that processor already; 0 below Linux 5.12, which does not tell.
+/// How often the kernel left a program out because it was running on that processor already, and no other one stood in; 0 below Linux
+/// 5.12, which does not tell.
 pub(super) fn recursion_misses(object: &Ebpf) -> u64 {
-    let misses = |fd: &ProgramFd| field(&info(fd)?, "recursion_misses");
-    let fds = object.programs().filter_map(|(_, program)| program.fd().ok());
-    fds.filter_map(misses).sum()
+    let misses = object.programs().filter_map(|(name, program)| {
+        let misses = field(&info(program.fd().ok()?)?, "recursion_misses")?;
+        Some((name, misses))
+    });
+    misses_of(misses)
+}
+
+/// Of the two programs that do the same, what the one missed is not missed unless the other one missed it too.
+fn misses_of<'a>(programs: impl Iterator<Item = (&'a str, u64)>) -> u64 {
+    let (mut alone, mut first, mut second) = (0, 0, 0);
+    for (name, misses) in programs {
+        *match name {
+            programs::SOCKET_STATE => &mut first,
+            programs::SOCKET_STATE_AGAIN => &mut second,
+            _ => &mut alone,
+        } += misses;
+    }
+    alone + first.min(second)
 }
 
 fn info(fd: &impl AsFd) -> Option<String> {
@@ -149,6 +166,22 @@ mod tests {
         assert_eq!(work(PROGRAM), Some(expected));
         assert_eq!(field(PROGRAM, "recursion_misses"), Some(3));
         assert_eq!(work("link_type:\traw_tracepoint\nprog_id:\t42\n"), None);
+    }
+
+    #[test]
+    fn what_one_of_two_programs_missed_is_not_missed_unless_the_other_one_missed_it_too() {
+        let misses = |first, second| {
+            let programs = [
+                (programs::SYS_EXIT, 5),
+                (programs::SOCKET_STATE, first),
+                (programs::PROCESS_EXEC, 1),
+                (programs::SOCKET_STATE_AGAIN, second),
+            ];
+            misses_of(programs.into_iter())
+        };
+        assert_eq!(misses(4, 0), 6);
+        assert_eq!(misses(0, 3), 6);
+        assert_eq!(misses(4, 3), 9);
     }
 
     #[test]

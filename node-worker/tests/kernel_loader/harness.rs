@@ -12,7 +12,7 @@ use shoalwatch_node_worker::loader::{LoaderOptions, Probes, SyscallTracepoint};
 #[path = "../shared/machine.rs"]
 mod machine;
 
-pub(crate) use machine::{Outcome, find, turn};
+pub(crate) use machine::{Outcome, find, skip, turn};
 
 /// Names the tracepoint that this run of the tests is for, where it is not the kernel's.
 pub(crate) const TRACEPOINT: &str = "SHOALWATCH_TEST_TRACEPOINT";

@@ -8,7 +8,7 @@ use std::{
 use shoalwatch_node_worker::loader::{LoaderOptions, Stat, Usage};
 
 use crate::{
-    harness::{Process, find, turn},
+    harness::{Process, find, skip, turn},
     scenario::{Scenario, seen, task},
 };
 
@@ -104,4 +104,20 @@ sys.stdin.readline()";
     let rings = u64::from(answer.trim() != "-1");
     assert_eq!(scenario.stat(Stat::IoUring).unwrap(), rings);
     assert_eq!(scenario.probes.lost(child.id()), rings);
+}
+
+/// Interrupts are not to be had on demand: that the second program does what the first does is the compiler's, that it runs is shown here.
+#[test]
+fn the_end_of_a_connection_is_looked_at_twice() {
+    let Some(_turn) = turn(&[]) else { return };
+    let scenario = Scenario::new().unwrap();
+    let mut price = scenario.probes.price();
+    if price.enable_statistics().is_err() {
+        return skip("CAP_SYS_ADMIN");
+    }
+    drop(scenario.connect().unwrap());
+    let ran: Vec<_> = price.programs().map(|(name, _)| name.to_owned()).collect();
+    for name in ["socket_state", "socket_state_again"] {
+        assert!(ran.iter().any(|other| other == name), "{name} of {ran:?}");
+    }
 }
