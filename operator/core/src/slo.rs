@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
 use crate::history::History;
-use crate::judge::{Decision, Evidence, Phase, Verdict, gather, judge, may_promote};
+use crate::judge::{Decision, Evidence, Memory, Phase, Verdict, gather, judge, may_promote};
 use crate::release::{Change, Ledger, Role, TargetSnapshot};
 use crate::rollback::{
     Effect, Input, Lock, Machine, Observation, PatchOutcome, Target, readiness, rollout_failure, step,
@@ -27,6 +27,9 @@ pub struct SloState {
     pub ledger: Ledger,
     /// The rollback.
     pub machine: Machine,
+    /// Of the judge, between looks.
+    #[serde(skip)]
+    memory: Memory,
 }
 
 /// A revision, as the status shows it.
@@ -76,7 +79,7 @@ impl SloState {
         let mut changes = found.map_or_else(Vec::new, |found| self.ledger.observe(found, spec.rule().probation, now));
         restart_returned(history, found, &changes);
         history.keep_for(spec.window(), now);
-        let evidence = gather(spec, history, &self.ledger, found, now);
+        let evidence = gather(spec, history, &self.ledger, found, &mut self.memory, now);
         let verdict = judge(spec, &evidence, now);
         let seen = Seen {
             spec,

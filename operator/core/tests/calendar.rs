@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use shoalwatch_core::burn::{TierSpec, budget_remaining, budget_remaining_of_period, default_tiers};
 use shoalwatch_core::calendar::{Calendar, Unit, Zone};
 use shoalwatch_core::history::History;
-use shoalwatch_core::judge::{Phase, PhaseReason, Verdict, gather, judge};
+use shoalwatch_core::judge::{Memory, Phase, PhaseReason, Verdict, gather, judge};
 use shoalwatch_core::release::Ledger;
 use shoalwatch_core::reports::{Difference, Placement};
 use shoalwatch_core::spec::{RollbackRule, SloSpec, Window};
@@ -213,7 +213,11 @@ fn spec(window: impl Into<Window>) -> SloSpec {
 
 fn look(spec: &SloSpec, history: &mut History, now: Millis) -> Verdict {
     history.keep_for(spec.window(), now);
-    judge(spec, &gather(spec, history, &Ledger::default(), None, now), now)
+    judge(
+        spec,
+        &gather(spec, history, &Ledger::default(), None, &mut Memory::default(), now),
+        now,
+    )
 }
 
 /// So many good and bad requests a minute, from then to then.

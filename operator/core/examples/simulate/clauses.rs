@@ -4,11 +4,12 @@
 //! decision itself is the operator's and knows nothing of this.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shoalwatch_core::Millis;
 use shoalwatch_core::history::History;
-use shoalwatch_core::judge::{Case, Coverage, Doubt, Finding, findings, gather_case};
+use shoalwatch_core::judge::{Case, Coverage, Doubt, Finding, Memory, findings, gather_case, sure};
 use shoalwatch_core::release::{Ledger, TargetSnapshot};
 use shoalwatch_core::reports::Difference;
 use shoalwatch_core::spec::{RollbackRule, SloSpec};
@@ -120,6 +121,7 @@ pub(crate) struct Judge {
     halves: SloSpec,
     without: Option<Clause>,
     history: History,
+    memory: Memory,
     recent: VecDeque<(Difference, Millis)>,
 }
 
@@ -143,6 +145,7 @@ impl Judge {
             spec,
             without,
             history: History::default(),
+            memory: Memory::default(),
             recent: VecDeque::new(),
         }
     }
@@ -174,19 +177,16 @@ impl Judge {
     }
 
     /// Whether the new release is to be undone: why.
-    pub(crate) fn condemns(&self, ledger: &Ledger, target: &TargetSnapshot, now: Millis) -> Option<String> {
-        let mut release = gather_case(&self.spec, &self.history, ledger, target, now);
-        if let Some(clause) = self.without {
-            clause.taken_out_of_evidence(&self.spec, &mut release);
-        }
-        let ignored = self.without.and_then(Clause::doubt);
-        let sure = |found: &Finding| {
-            ignored.map_or_else(
-                || found.is_sure(),
-                |ignored| found.doubts().all(|doubt| doubt == ignored),
-            )
+    pub(crate) fn condemns(&mut self, ledger: &Ledger, target: &TargetSnapshot, now: Millis) -> Option<String> {
+        let mut release = gather_case(&self.spec, &self.history, ledger, target, &mut self.memory, now);
+        let coverage = Coverage::of_target(target);
+        let Some(clause) = self.without else {
+            return sure(&self.spec, coverage, &release).map(|found| found.breach().reason);
         };
-        let sure = findings(&self.halves, Coverage::of_target(target), &release).find(sure);
+        clause.taken_out_of_evidence(&self.spec, &mut release);
+        let ignored = clause.doubt();
+        let sure = |found: &Finding| found.doubts().all(|doubt| Some(doubt) == ignored);
+        let sure = findings(&self.halves, coverage, &release).find(sure);
         sure.map(|found| found.breach().reason)
     }
 }
@@ -222,7 +222,8 @@ impl Clause {
                 .retain(|span| span.frame.length() <= long + Duration::from_secs(1)),
             Self::MissingWorkers => release.coverage.reporting = release.coverage.ready,
             Self::LostRequests => {
-                for unit in release.spans.iter_mut().flat_map(|span| &mut span.units) {
+                let spans = release.spans.iter_mut().map(Arc::make_mut);
+                for unit in spans.flat_map(|span| &mut span.units) {
                     unit.new.incomplete = 0;
                 }
             }

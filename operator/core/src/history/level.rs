@@ -26,6 +26,13 @@ pub struct Moment {
     pub counts: Counts,
 }
 
+/// By what buckets that have not changed are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Print {
+    removed: u64,
+    sum: Tally,
+}
+
 /// Buckets of one width, in order of time, over at most `capacity` widths.
 #[derive(Clone, Debug)]
 pub(super) struct Level {
@@ -36,6 +43,8 @@ pub(super) struct Level {
     millis: i64,
     /// Only where a judge looks.
     milestones: Option<Milestones>,
+    /// Buckets that were taken out, for whatever reason; wraps.
+    removed: u64,
 }
 
 impl PartialEq for Level {
@@ -54,6 +63,7 @@ impl Level {
             buckets: VecDeque::new(),
             millis: millis(width),
             milestones: None,
+            removed: 0,
         }
     }
 
@@ -125,6 +135,7 @@ impl Level {
 
     fn expire(&mut self, oldest: u32) {
         while let Some(first) = self.buckets.pop_front_if(|bucket| bucket.index < oldest) {
+            self.removed = self.removed.wrapping_add(1);
             if let Some(milestones) = &mut self.milestones {
                 milestones.expire(&first, self.buckets.front());
             }
@@ -146,6 +157,7 @@ impl Level {
     /// Puts `newer` in the place of the buckets from that of `since` on.
     pub(super) fn follow(&mut self, newer: Self, since: Millis) {
         self.buckets.truncate(self.place(self.index(since)));
+        self.removed = self.removed.wrapping_add(1);
         self.buckets.extend(newer.buckets);
         let newest = self.buckets.back().map_or(0, |bucket| bucket.index);
         self.resum(0);
@@ -162,6 +174,7 @@ impl Level {
         let latest = self.index(now).saturating_add(self.capacity / 10);
         while self.buckets.back().is_some_and(|bucket| bucket.index > latest) {
             self.buckets.pop_back();
+            self.removed = self.removed.wrapping_add(1);
         }
         self.resum(self.buckets.back().map_or(0, |newest| newest.index));
     }
@@ -196,6 +209,15 @@ impl Level {
         match &self.milestones {
             Some(milestones) => milestones.up_to(index, place, &self.buckets),
             None => Tally::sum(self.buckets.range(..place)),
+        }
+    }
+
+    /// What a reader of the buckets before `index` remembers: as long as it is the same, so are they. While none is taken out, what comes
+    /// only adds to the sum, which therefore tells of everything.
+    pub(super) fn print(&self, index: u32) -> Print {
+        Print {
+            removed: self.removed,
+            sum: self.up_to(index),
         }
     }
 

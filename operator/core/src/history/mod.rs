@@ -34,10 +34,11 @@ use std::time::Duration;
 
 pub use codec::CodecError;
 use days::Days;
+pub(crate) use group::Alone;
 pub use group::Group;
-pub(crate) use level::Bucket;
 use level::Level;
 pub use level::Moment;
+pub(crate) use level::{Bucket, Print};
 pub(crate) use milestones::Tally;
 pub use revision::Totals;
 use revision::Witnesses;
@@ -174,7 +175,7 @@ impl History {
     pub fn of<'a>(&self, revisions: impl IntoIterator<Item = &'a Revision>) -> Group<'_> {
         revisions
             .into_iter()
-            .filter_map(|revision| self.revisions.get(revision))
+            .filter_map(|revision| self.revisions.get_key_value(revision))
             .collect()
     }
 

@@ -1,5 +1,6 @@
 //! Everything a verdict rests on, gathered in one place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,6 +11,7 @@ use crate::release::{Ledger, Role, TargetSnapshot};
 use crate::spec::{RollbackRule, SloSpec};
 use crate::{Counts, Millis, ReleaseId};
 
+use super::memory::Memory;
 use super::span::{Elder, STABLE_SERVES, Span, Spans};
 
 /// Clause 3.
@@ -57,8 +59,9 @@ pub struct Case {
     /// Since its first request.
     pub totals: Totals,
     /// Where it may be found bad, unit by unit, without the spans that a glance acquits; empty before its answers count, unless it is in
-    /// probation, and unless clauses 2 and 3 hold.
-    pub spans: Vec<Span>,
+    /// probation, and unless clauses 2 and 3 hold. Each may be shared with a [`Memory`], and know that nothing in it is sure, for
+    /// this `coverage` and `beside_stable`: whoever alters a case asks [`findings`](super::findings), not [`sure`](super::sure).
+    pub spans: Vec<Arc<Span>>,
     /// A known-good release serves beside it: pods of it are ready, and it had 10 requests in the last `windows.long`, of those
     /// since the first one that counts. Not asked where there are no spans.
     pub beside_stable: bool,
@@ -83,13 +86,14 @@ pub struct Evidence {
     pub current: Option<ReleaseEvidence>,
 }
 
-/// Reads from the history what a verdict on `spec` needs.
+/// Reads from the history what a verdict on `spec` needs. `memory` is that of the looks before, at the same SLO.
 #[must_use]
 pub fn gather(
     spec: &SloSpec,
     history: &History,
     ledger: &Ledger,
     target: Option<&TargetSnapshot>,
+    memory: &mut Memory,
     now: Millis,
 ) -> Evidence {
     let mut spans: Vec<Duration> = spec
@@ -111,14 +115,21 @@ pub fn gather(
         recent: history.window(spec.data_window(), now),
         history_since,
         coverage: target.map(Coverage::of_target).unwrap_or_default(),
-        current: target.map(|target| Reader::new(spec, history, ledger, target, now).release()),
+        current: target.map(|target| Reader::new(spec, history, ledger, target, now).release(memory)),
     }
 }
 
-/// Reads what a decision to undo the release of the current template needs.
+/// Reads what a decision to undo the release of the current template needs. `memory` is that of the looks before, at the same SLO.
 #[must_use]
-pub fn gather_case(spec: &SloSpec, history: &History, ledger: &Ledger, target: &TargetSnapshot, now: Millis) -> Case {
-    Reader::new(spec, history, ledger, target, now).case()
+pub fn gather_case(
+    spec: &SloSpec,
+    history: &History,
+    ledger: &Ledger,
+    target: &TargetSnapshot,
+    memory: &mut Memory,
+    now: Millis,
+) -> Case {
+    Reader::new(spec, history, ledger, target, now).case(memory)
 }
 
 struct Reader<'a> {
@@ -151,8 +162,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn release(&self) -> ReleaseEvidence {
-        let case = self.case();
+    fn release(&self, memory: &mut Memory) -> ReleaseEvidence {
+        let case = self.case(memory);
         let over = |window| self.new.window(window, self.now);
         let rule = self.spec.rule();
         let trial = rule.promote_after.duration;
@@ -168,7 +179,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn case(&self) -> Case {
+    fn case(&self, memory: &mut Memory) -> Case {
         let release = &self.target.release;
         let totals = self.new.totals();
         let judged_from = self.judged_from(&totals);
@@ -188,8 +199,8 @@ impl<'a> Reader<'a> {
             let elder = self.elder();
             let stable = self.stable(&elder);
             let beside = self.now.since(from).min(self.spec.rule().long);
-            case.spans = self.spans(&stable, from);
             case.beside_stable = elder.ready && stable.window(beside, self.now).total() >= STABLE_SERVES;
+            case.spans = self.spans(&stable, from).read(&case, memory);
         }
         case
     }
@@ -220,15 +231,15 @@ impl<'a> Reader<'a> {
         Some(Millis(warm.0.saturating_add((unit - over) % unit)))
     }
 
-    fn spans(&self, stable: &Group<'_>, from: Millis) -> Vec<Span> {
-        let spans = Spans {
+    fn spans<'s>(&'s self, stable: &'s Group<'_>, from: Millis) -> Spans<'s> {
+        Spans {
             spec: self.spec,
+            history: self.history,
             new: &self.new,
             stable,
             from,
             now: self.now,
-        };
-        spans.read()
+        }
     }
 }
 

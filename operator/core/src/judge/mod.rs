@@ -53,6 +53,9 @@
 //! [`Bets::at_most`](crate::stats::Bets::at_most), of the difference of two sums that [`crate::history`] keeps. Of a release with more
 //! than one revision, whose buckets have to be joined first, every span is read in full; no decision depends on which way was gone.
 //!
+//! Where units are wider than a second, most looks see what the one before them saw: a [`Memory`] keeps what was read, and whether
+//! anything in it is sure, until a unit closes, answers come late, or anything else changes that this follows from.
+//!
 //! # Phases
 //!
 //! The first that holds: `NoData` (pods are ready and no worker reports any), `Breached` (a release is to be undone, a page
@@ -61,11 +64,13 @@
 //! `NoData` is never good and never bad: nothing is undone and nothing promoted under it.
 
 mod evidence;
+mod memory;
 mod new_release;
 mod span;
 mod verdict;
 
 pub use evidence::{Case, Coverage, Evidence, ReleaseEvidence, gather, gather_case};
-pub use new_release::{Finding, findings, may_promote, new_release};
+pub use memory::Memory;
+pub use new_release::{Finding, findings, may_promote, new_release, sure};
 pub use span::{Frame, Span, Unit};
 pub use verdict::{AlertState, Breach, Decision, Doubt, Phase, PhaseReason, Verdict, WindowBurn, judge};

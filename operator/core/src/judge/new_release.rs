@@ -1,5 +1,6 @@
 //! The decision on the new release, clause by clause.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::evidence::{Case, Coverage, Evidence, ReleaseEvidence};
@@ -24,7 +25,7 @@ pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
     let Some(ReleaseEvidence { case, .. }) = &evidence.current else {
         return Decision::Nothing;
     };
-    if let Some(sure) = findings(spec, evidence.coverage, case).find(Finding::is_sure) {
+    if let Some(sure) = sure(spec, evidence.coverage, case) {
         return Decision::Undo(sure.breach());
     }
     let doubted = findings(spec, evidence.coverage, case).find(Finding::exceeds);
@@ -38,11 +39,31 @@ pub fn new_release(spec: &SloSpec, evidence: &Evidence) -> Decision {
 /// Clauses 2 and 3: where a release may be found bad, if it may be. It is to be undone if there is no doubt about one of these.
 /// `coverage` is that of all pods.
 pub fn findings<'a>(spec: &'a SloSpec, coverage: Coverage, new: &'a Case) -> impl Iterator<Item = Finding<'a>> {
+    let spans = judged(spec, coverage, new).iter();
+    spans.flat_map(move |span| findings_in(spec, new, span))
+}
+
+/// The first finding that there is no doubt about: the release is to be undone. Spans that are known to hold none are left out.
+#[must_use]
+pub fn sure<'a>(spec: &'a SloSpec, coverage: Coverage, new: &'a Case) -> Option<Finding<'a>> {
+    let spans = judged(spec, coverage, new).iter().filter(|span| !span.excused);
+    let mut findings = spans.flat_map(|span| findings_in(spec, new, span));
+    findings.find(Finding::is_sure)
+}
+
+/// Whether no finding of a span is sure.
+pub(super) fn is_excused(spec: &SloSpec, new: &Case, span: &Span) -> bool {
+    !findings_in(spec, new, span).any(|finding| finding.is_sure())
+}
+
+fn judged<'a>(spec: &SloSpec, coverage: Coverage, new: &'a Case) -> &'a [Arc<Span>] {
     let blind = coverage.is_blind() || new.coverage.is_blind();
     let judged = new.role == Role::Probation && !blind && new.has_weight(spec.rule());
-    let spans = if judged { new.spans.as_slice() } else { &[] };
-    let parts = spans.iter().flat_map(|span| parts(span, spec.rule().long));
-    parts.map(|part| Finding { spec, new, part })
+    if judged { &new.spans } else { &[] }
+}
+
+fn findings_in<'a>(spec: &'a SloSpec, new: &'a Case, span: &'a Span) -> impl Iterator<Item = Finding<'a>> {
+    parts(span, spec.rule().long).map(move |part| Finding { spec, new, part })
 }
 
 /// Whether the current release has earned to be returned to. The caller makes sure that no verdict speaks against it.

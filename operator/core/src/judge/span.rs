@@ -1,16 +1,19 @@
 //! The spans of time in which a release may be found bad.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Counts;
 use crate::counts::float;
-use crate::history::{Bucket, Group, History, Moment};
+use crate::history::{Alone, Bucket, Group, History, Moment, Print};
 use crate::release::{Ledger, Role, TargetSnapshot};
 use crate::spec::SloSpec;
 use crate::stats::{Bets, Glance, Pair, evidence_worse};
 use crate::{Millis, ReleaseId, Revision};
 
-use super::evidence::Coverage;
+use super::evidence::{Case, Coverage};
+use super::memory::{Memory, Terms};
+use super::new_release::is_excused;
 
 /// ln(1/1e-4): the error of undoing a good release, over its whole probation.
 const BREACH_EVIDENCE: f64 = 9.210_340_371_976_184;
@@ -20,6 +23,8 @@ const WORSE_EVIDENCE: f64 = 6.907_755_278_982_137;
 const STABLE_FAILS_EVIDENCE: f64 = 2.995_732_273_553_991;
 /// ln 3: the error is divided evenly among the short window, the long window, and the time since the first request.
 const LN_SPANS: f64 = 1.098_612_288_668_109_8;
+/// Between two looks.
+const LOOKS: Duration = Duration::from_secs(1);
 /// From this many requests on, the stable release counts as serving.
 pub(super) const STABLE_SERVES: u64 = 10;
 
@@ -54,6 +59,8 @@ pub struct Span {
     pub frame: Frame,
     /// Units in which one of both served, in order of time.
     pub units: Vec<Unit>,
+    /// It was judged, and whatever exceeds the threshold in it is doubted.
+    pub(super) excused: bool,
 }
 
 /// A whole span, or the end of one.
@@ -183,6 +190,7 @@ impl Part<'_> {
 /// Reads the spans of a release from the history.
 pub(super) struct Spans<'a> {
     pub(super) spec: &'a SloSpec,
+    pub(super) history: &'a History,
     pub(super) new: &'a Group<'a>,
     pub(super) stable: &'a Group<'a>,
     /// Where the new one's answers begin to count.
@@ -190,37 +198,84 @@ pub(super) struct Spans<'a> {
     pub(super) now: Millis,
 }
 
+/// Where a span is to be read.
+#[derive(Clone, Copy)]
+struct Place {
+    reach: Duration,
+    since: Millis,
+    frame: Frame,
+    /// The unit that the frame counts from.
+    first: u32,
+}
+
 impl Spans<'_> {
     /// Of the short window, the long one, and all since the first request: those in which the new release may exceed the threshold.
-    pub(super) fn read(&self) -> Vec<Span> {
+    pub(super) fn read(&self, case: &Case, memory: &mut Memory) -> Vec<Arc<Span>> {
         let rule = self.spec.rule();
         let window = |length| (length, self.from.max(self.now.minus(length)));
         let spans = [window(rule.short), window(rule.long), (rule.probation, self.from)];
         let mut worth = Vec::new();
-        for (reach, since) in spans {
-            if self.may_exceed(reach, since) {
-                worth.push(self.span(reach, since));
-            }
+        for (number, (reach, since)) in spans.into_iter().enumerate() {
+            let place = self.place(reach, since);
+            worth.extend(match (self.new.alone(reach), self.stable.alone(reach)) {
+                (Some(new), Some(stable)) if place.frame.width > LOOKS => {
+                    let (terms, revisions) = self.terms(case, &place, [&new, &stable]);
+                    memory.recall(number, terms, revisions, || {
+                        let may_exceed = self.may_exceed(&place, &new, &stable);
+                        let mut span = may_exceed.then(|| self.span(&place))?;
+                        span.excused = is_excused(self.spec, case, &span);
+                        Some(span)
+                    })
+                }
+                (Some(new), Some(stable)) if !self.may_exceed(&place, &new, &stable) => None,
+                _ => Some(Arc::new(self.span(&place))),
+            });
         }
         worth
     }
 
-    fn frame(&self, reach: Duration, since: Millis) -> Frame {
+    fn terms<'a>(&self, case: &Case, place: &Place, releases: [&Alone<'a>; 2]) -> (Terms, [Option<&'a Revision>; 2]) {
+        let end = place.first + place.frame.end;
+        let prints = releases.map(|release| release.print(end));
+        let terms = Terms {
+            frame: place.frame,
+            first: place.first,
+            units: prints.map(|known| known.map_or_else(Print::default, |(_, print)| print)),
+            evicted: self.history.evicted_revisions(),
+            long: self.spec.rule().long,
+            threshold: self.spec.bad_threshold(),
+            coverage: case.coverage,
+            beside_stable: case.beside_stable,
+        };
+        (terms, prints.map(|known| known.map(|(revision, _)| revision)))
+    }
+
+    fn place(&self, reach: Duration, since: Millis) -> Place {
         let width = History::width(reach);
         let index = |at: Millis| History::index(width, at);
         let first = index(self.from);
         let starts = self.spec.rule().probation.as_secs() / width.as_secs().max(1);
-        Frame {
+        let frame = Frame {
             width,
             begin: index(since) - first,
             end: index(self.now).saturating_sub(first),
             starts: u32::try_from(starts).unwrap_or(u32::MAX),
+        };
+        Place {
+            reach,
+            since,
+            frame,
+            first,
         }
     }
 
-    fn span(&self, reach: Duration, since: Millis) -> Span {
-        let frame = self.frame(reach, since);
-        let first = History::index(frame.width, self.from);
+    fn span(&self, place: &Place) -> Span {
+        let Place {
+            reach,
+            since,
+            frame,
+            first,
+        } = *place;
         let indices = first + frame.begin..first + frame.end;
         let mut units = Vec::with_capacity(indices.len());
         let unit = |at: u32, new: Option<Counts>, stable: Option<Counts>| Unit {
@@ -253,17 +308,17 @@ impl Spans<'_> {
                 },
             );
         }
-        Span { frame, units }
+        Span {
+            frame,
+            units,
+            excused: false,
+        }
     }
 
     /// False only if no part of a span can exceed the threshold: what most looks at most releases end with, by the sums of the new
-    /// release's own units. Of releases with more than one revision it is always true.
-    fn may_exceed(&self, reach: Duration, since: Millis) -> bool {
-        let (Some(new), Some(stable)) = (self.new.alone(reach), self.stable.alone(reach)) else {
-            return true;
-        };
-        let frame = self.frame(reach, since);
-        let first = History::index(frame.width, self.from);
+    /// release's own units.
+    fn may_exceed(&self, place: &Place, new: &Alone<'_>, stable: &Alone<'_>) -> bool {
+        let Place { frame, first, .. } = *place;
         let indices = |from: u32, to: u32| first + from..first + to;
         let last_of_stable = stable.newest(indices(frame.begin, frame.end));
         let mut alone = last_of_stable.map(|last| frame.from(last - first + 1));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::Millis;
 use crate::condition::{ConditionType, Holds};
 use crate::history::History;
-use crate::judge::{Phase, PhaseReason, gather, judge};
+use crate::judge::{Memory, Phase, PhaseReason, gather, judge};
 use crate::release::Ledger;
 use crate::slo::Evaluation;
 use crate::spec::SloSpec;
@@ -32,7 +32,7 @@ pub enum Polling {
 /// Judges what was polled: without a target there are no releases, and nothing can be undone.
 pub fn evaluate(spec: &SloSpec, history: &mut History, polling: &Polling, now: Millis) -> Evaluation {
     history.keep_for(spec.window(), now);
-    let evidence = gather(spec, history, &Ledger::default(), None, now);
+    let evidence = gather(spec, history, &Ledger::default(), None, &mut Memory::default(), now);
     let mut verdict = judge(spec, &evidence, now);
     let evaluated = verdict
         .conditions

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shoalwatch_core::Counts;
 use shoalwatch_core::history::History;
-use shoalwatch_core::judge::{Coverage, Decision, Doubt, Evidence, gather, new_release};
+use shoalwatch_core::judge::{Coverage, Decision, Doubt, Evidence, Memory, gather, new_release};
 use shoalwatch_core::release::Ledger;
 
 use crate::given::{NOW, ledger, record, spec, target};
@@ -22,6 +22,7 @@ fn gathered(history: &History, reporting: (u32, u32)) -> Evidence {
         history,
         &ledger(NOW.minus(Duration::from_secs(9))),
         Some(&target(reporting)),
+        &mut Memory::default(),
         NOW,
     )
 }
@@ -83,7 +84,14 @@ fn every_window_of_the_alerts_is_read_once() {
 fn without_a_target_the_aggregate_is_judged_all_the_same() {
     let mut history = History::default();
     serve(&mut history, "v1-rs", 60, 0, Counts::new(9, 1));
-    let evidence = gather(&spec("99.9"), &history, &Ledger::default(), None, NOW);
+    let evidence = gather(
+        &spec("99.9"),
+        &history,
+        &Ledger::default(),
+        None,
+        &mut Memory::default(),
+        NOW,
+    );
     assert!(evidence.current.is_none());
     assert_eq!(evidence.recent, Counts::new(540, 60));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shoalwatch_core::history::History;
-use shoalwatch_core::judge::{Case, Coverage, Decision, Doubt, Evidence, ReleaseEvidence, gather, new_release};
+use shoalwatch_core::judge::{Case, Coverage, Decision, Doubt, Evidence, Memory, ReleaseEvidence, gather, new_release};
 use shoalwatch_core::release::{RevisionSnapshot, Role, TargetSnapshot};
 use shoalwatch_core::spec::{RollbackRule, SloSpec};
 use shoalwatch_core::{Counts, Millis};
@@ -115,7 +115,14 @@ impl Story {
             }
         }
         let begin = NOW.minus(Duration::from_secs(count));
-        let mut evidence = gather(&self.spec, &history, &ledger(begin), Some(&self.target()), NOW);
+        let mut evidence = gather(
+            &self.spec,
+            &history,
+            &ledger(begin),
+            Some(&self.target()),
+            &mut Memory::default(),
+            NOW,
+        );
         if let Some(current) = &mut evidence.current {
             current.case.role = self.role;
         }

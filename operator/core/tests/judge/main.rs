@@ -3,6 +3,7 @@
 mod clauses;
 mod gathered;
 mod given;
+mod memory;
 #[path = "../support/pair.rs"]
 mod pair;
 mod phases;
