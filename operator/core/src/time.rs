@@ -30,7 +30,11 @@ impl Millis {
 }
 
 fn whole_millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+    let millis = span
+        .as_secs()
+        .saturating_mul(1_000)
+        .saturating_add(span.subsec_millis().into());
+    i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
 /// A span as users write it: `30s`, `5m`, `1h30m`, `28d`.

@@ -182,6 +182,27 @@ proptest! {
         prop_assert!(bets.evidence(shares.into_iter()) <= bets.at_most(&glance));
     }
 
+    /// Those above the threshold prove most.
+    #[test]
+    fn no_choice_of_units_proves_more_than_a_glance_at_all_allows(
+        units in prop::collection::vec((prop_oneof![2 => Just(1.0), 1 => 0.0_f64..2.0], any::<bool>()), 0..60),
+        magnitude in -4.0_f64..-0.005, often in prop_oneof![1.0_f64..6.0, 1.0_f64..10_000.0],
+    ) {
+        let threshold = 10_f64.powf(magnitude);
+        let share = |part: f64| (part * often * threshold).min(1.0);
+        let shares: Vec<(f64, bool)> = units.into_iter().map(|(part, chosen)| (share(part), chosen)).collect();
+        let bets = Bets::against(threshold);
+        let mut glance = Glance::default();
+        for (share, _) in &shares {
+            glance.add(*share);
+        }
+        let most = bets.of_any_at_most(&glance);
+        for (least, any) in [(threshold, true), (0.0, false)] {
+            let chosen = shares.iter().filter(|(share, chosen)| *share > least && (any || *chosen));
+            prop_assert!(bets.evidence(chosen.map(|(share, _)| *share)) <= most);
+        }
+    }
+
     #[test]
     fn evidence_of_a_ratio_rises_with_each_share(
         shares in prop::collection::vec(0.0_f64..1.0, 1..60), place in any::<prop::sample::Index>(), more in 0.0_f64..1.0,

@@ -38,6 +38,7 @@ pub(crate) struct Print {
 pub(super) struct Level {
     pub(super) width: Duration,
     pub(super) capacity: u32,
+    span: Duration,
     pub(super) buckets: VecDeque<Bucket>,
     /// Of `width`.
     millis: i64,
@@ -60,6 +61,7 @@ impl Level {
         Self {
             width,
             capacity,
+            span: answers(width, capacity),
             buckets: VecDeque::new(),
             millis: millis(width),
             milestones: None,
@@ -77,8 +79,7 @@ impl Level {
 
     /// The longest window this level answers.
     pub(super) fn span(&self) -> Duration {
-        // One bucket less: a window that begins inside a bucket touches one more than it is wide.
-        self.width * (self.capacity - 1)
+        self.span
     }
 
     pub(super) fn index(&self, at: Millis) -> u32 {
@@ -244,6 +245,12 @@ impl Level {
     }
 }
 
+/// The longest window that so many buckets answer: one less than they are, for a window that begins inside a bucket touches one more
+/// than it is wide.
+pub(super) const fn answers(width: Duration, capacity: u32) -> Duration {
+    Duration::from_secs(width.as_secs() * (capacity as u64 - 1))
+}
+
 /// Time since the epoch ÷ width.
 pub(super) fn index(width: Duration, at: Millis) -> u32 {
     index_of(millis(width), at)
@@ -251,8 +258,9 @@ pub(super) fn index(width: Duration, at: Millis) -> u32 {
 
 /// Whether a point of time lies in a bucket.
 fn holds(millis: i64, bucket: &Bucket, at: Millis) -> bool {
-    let begin = i64::from(bucket.index).saturating_mul(millis);
-    at.0 >= begin && at.0.saturating_sub(begin) < millis
+    // No bucket is so wide that this overflows.
+    let since = at.0.saturating_sub(i64::from(bucket.index) * millis);
+    (0..millis).contains(&since)
 }
 
 fn index_of(millis: i64, at: Millis) -> u32 {

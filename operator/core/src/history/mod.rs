@@ -182,7 +182,7 @@ impl History {
     /// The width of the buckets in which a window of `reach` is answered.
     #[must_use]
     pub fn width(reach: Duration) -> Duration {
-        let reaches = |&&(width, buckets): &&(Duration, u32)| width * (buckets - 1) >= reach;
+        let reaches = |&&(width, buckets): &&(Duration, u32)| level::answers(width, buckets) >= reach;
         LEVELS.iter().find(reaches).unwrap_or(&LEVELS[LEVELS.len() - 1]).0
     }
 

@@ -12,7 +12,7 @@ use crate::spec::{RollbackRule, SloSpec};
 use crate::{Counts, Millis, ReleaseId};
 
 use super::memory::Memory;
-use super::span::{Elder, STABLE_SERVES, Span, Spans};
+use super::span::{Elder, Span, Spans};
 
 /// Clause 3.
 const SPREAD_PODS: u32 = 2;
@@ -141,6 +141,7 @@ struct Reader<'a> {
     /// Of the current release.
     new: Group<'a>,
     first_ready_at: Option<Millis>,
+    role: Role,
 }
 
 impl<'a> Reader<'a> {
@@ -151,6 +152,7 @@ impl<'a> Reader<'a> {
         target: &'a TargetSnapshot,
         now: Millis,
     ) -> Self {
+        let known = ledger.get(&target.release);
         Self {
             spec,
             history,
@@ -158,7 +160,8 @@ impl<'a> Reader<'a> {
             target,
             now,
             new: history.of(Ledger::revisions(target, &target.release)),
-            first_ready_at: ledger.get(&target.release).and_then(|known| known.first_ready_at),
+            first_ready_at: known.and_then(|known| known.first_ready_at),
+            role: known.map_or(Role::Other, |known| known.role),
         }
     }
 
@@ -186,7 +189,7 @@ impl<'a> Reader<'a> {
         let since = self.since(judged_from);
         let mut case = Case {
             release: release.clone(),
-            role: self.ledger.role(release),
+            role: self.role,
             judged_from,
             coverage: Coverage::of_release(self.target, release),
             judged: since.map_or_else(Counts::default, |from| self.new.window(self.now.since(from), self.now)),
@@ -198,9 +201,7 @@ impl<'a> Reader<'a> {
         if let Some(from) = from {
             let elder = self.elder();
             let stable = self.stable(&elder);
-            let beside = self.now.since(from).min(self.spec.rule().long);
-            case.beside_stable = elder.ready && stable.window(beside, self.now).total() >= STABLE_SERVES;
-            case.spans = self.spans(&stable, from).read(&case, memory);
+            self.spans(&stable, elder.ready, from).read(&mut case, memory);
         }
         case
     }
@@ -231,12 +232,13 @@ impl<'a> Reader<'a> {
         Some(Millis(warm.0.saturating_add((unit - over) % unit)))
     }
 
-    fn spans<'s>(&'s self, stable: &'s Group<'_>, from: Millis) -> Spans<'s> {
+    fn spans<'s>(&'s self, stable: &'s Group<'_>, stable_is_ready: bool, from: Millis) -> Spans<'s> {
         Spans {
             spec: self.spec,
             history: self.history,
             new: &self.new,
             stable,
+            stable_is_ready,
             from,
             now: self.now,
         }

@@ -28,6 +28,8 @@ impl Eq for Memory {}
 struct Remembered {
     terms: Terms,
     revisions: [Option<Revision>; 2],
+    /// Of the case. Only of interest where there is a span.
+    beside_stable: bool,
     span: Option<Arc<Span>>,
 }
 
@@ -44,7 +46,6 @@ pub(super) struct Terms {
     pub(super) long: Duration,
     pub(super) threshold: f64,
     pub(super) coverage: Coverage,
-    pub(super) beside_stable: bool,
 }
 
 impl Memory {
@@ -54,11 +55,13 @@ impl Memory {
         place: usize,
         terms: Terms,
         revisions: [Option<&Revision>; 2],
+        beside_stable: impl Fn() -> bool,
         read: impl FnOnce() -> Option<Span>,
     ) -> Option<Arc<Span>> {
         let known = self.0[place].as_ref();
         let known =
             known.filter(|known| known.terms == terms && known.revisions.each_ref().map(Option::as_ref) == revisions);
+        let known = known.filter(|known| known.span.is_none() || known.beside_stable == beside_stable());
         if let Some(known) = known {
             return known.span.clone();
         }
@@ -66,6 +69,7 @@ impl Memory {
         self.0[place] = Some(Remembered {
             terms,
             revisions: revisions.map(Option::<&Revision>::cloned),
+            beside_stable: span.is_some() && beside_stable(),
             span: span.clone(),
         });
         span

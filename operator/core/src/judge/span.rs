@@ -1,5 +1,6 @@
 //! The spans of time in which a release may be found bad.
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,6 +194,8 @@ pub(super) struct Spans<'a> {
     pub(super) history: &'a History,
     pub(super) new: &'a Group<'a>,
     pub(super) stable: &'a Group<'a>,
+    /// It has ready pods.
+    pub(super) stable_is_ready: bool,
     /// Where the new one's answers begin to count.
     pub(super) from: Millis,
     pub(super) now: Millis,
@@ -209,29 +212,50 @@ struct Place {
 }
 
 impl Spans<'_> {
-    /// Of the short window, the long one, and all since the first request: those in which the new release may exceed the threshold.
-    pub(super) fn read(&self, case: &Case, memory: &mut Memory) -> Vec<Arc<Span>> {
+    /// Of the short window, the long one, and all since the first request: those in which the new release may exceed the threshold. Sets
+    /// [`Case::spans`] and [`Case::beside_stable`].
+    pub(super) fn read(&self, case: &mut Case, memory: &mut Memory) {
         let rule = self.spec.rule();
-        let window = |length| (length, self.from.max(self.now.minus(length)));
-        let spans = [window(rule.short), window(rule.long), (rule.probation, self.from)];
+        let window = |length| self.place(length, self.from.max(self.now.minus(length)));
+        let long = window(rule.long);
+        // The short window is the end of the long one.
+        let calm = History::width(rule.short) == long.frame.width && self.is_calm(&long);
+        let near = (!calm)
+            .then(|| [(0, window(rule.short)), (1, long)])
+            .into_iter()
+            .flatten();
+        let since_first = (2, self.place(rule.probation, self.from));
+        let beside_stable = LazyCell::new(|| self.beside_stable());
         let mut worth = Vec::new();
-        for (number, (reach, since)) in spans.into_iter().enumerate() {
-            let place = self.place(reach, since);
-            worth.extend(match (self.new.alone(reach), self.stable.alone(reach)) {
+        for (number, place) in near.chain([since_first]) {
+            worth.extend(match (self.new.alone(place.reach), self.stable.alone(place.reach)) {
                 (Some(new), Some(stable)) if place.frame.width > LOOKS => {
                     let (terms, revisions) = self.terms(case, &place, [&new, &stable]);
-                    memory.recall(number, terms, revisions, || {
-                        let may_exceed = self.may_exceed(&place, &new, &stable);
-                        let mut span = may_exceed.then(|| self.span(&place))?;
-                        span.excused = is_excused(self.spec, case, &span);
-                        Some(span)
-                    })
+                    memory.recall(
+                        number,
+                        terms,
+                        revisions,
+                        || *beside_stable,
+                        || {
+                            let may_exceed = self.may_exceed(&place, &new, &stable);
+                            let mut span = may_exceed.then(|| self.span(&place))?;
+                            case.beside_stable = *beside_stable;
+                            span.excused = is_excused(self.spec, case, &span);
+                            Some(span)
+                        },
+                    )
                 }
                 (Some(new), Some(stable)) if !self.may_exceed(&place, &new, &stable) => None,
                 _ => Some(Arc::new(self.span(&place))),
             });
         }
-        worth
+        case.beside_stable = !worth.is_empty() && *beside_stable;
+        case.spans = worth;
+    }
+
+    fn beside_stable(&self) -> bool {
+        let beside = self.now.since(self.from).min(self.spec.rule().long);
+        self.stable_is_ready && self.stable.window(beside, self.now).total() >= STABLE_SERVES
     }
 
     fn terms<'a>(&self, case: &Case, place: &Place, releases: [&Alone<'a>; 2]) -> (Terms, [Option<&'a Revision>; 2]) {
@@ -245,7 +269,6 @@ impl Spans<'_> {
             long: self.spec.rule().long,
             threshold: self.spec.bad_threshold(),
             coverage: case.coverage,
-            beside_stable: case.beside_stable,
         };
         (terms, prints.map(|known| known.map(|(revision, _)| revision)))
     }
@@ -315,18 +338,24 @@ impl Spans<'_> {
         }
     }
 
+    /// True only if no part of a span, nor of one that ends with it in the same units, can exceed the threshold.
+    fn is_calm(&self, place: &Place) -> bool {
+        let Place { frame, first, .. } = *place;
+        self.new.alone(place.reach).is_some_and(|new| {
+            let all = new.up_to(first + frame.end).minus(new.up_to(first + frame.begin));
+            self.spec.bets().of_any_at_most(&all.glance()) <= BREACH_EVIDENCE
+        })
+    }
+
     /// False only if no part of a span can exceed the threshold: what most looks at most releases end with, by the sums of the new
     /// release's own units.
     fn may_exceed(&self, place: &Place, new: &Alone<'_>, stable: &Alone<'_>) -> bool {
         let Place { frame, first, .. } = *place;
-        let indices = |from: u32, to: u32| first + from..first + to;
-        let last_of_stable = stable.newest(indices(frame.begin, frame.end));
+        let (bets, until) = (self.spec.bets(), new.up_to(first + frame.end));
+        let glance = |begin: u32| until.minus(new.up_to(first + begin)).glance();
+        let last_of_stable = stable.newest(first + frame.begin..first + frame.end);
         let mut alone = last_of_stable.map(|last| frame.from(last - first + 1));
-        let until = new.up_to(first + frame.end);
-        let mut may_exceed = |part: Frame| {
-            let glance = until.minus(new.up_to(first + part.begin)).glance();
-            part.may_exceed(self.spec.bets(), &glance)
-        };
+        let mut may_exceed = |part: Frame| part.may_exceed(bets, &glance(part.begin));
         frame.halves(self.spec.rule().long).rev().any(|half| {
             let later = alone.take_if(|alone| alone.begin >= half.begin);
             later.is_some_and(&mut may_exceed) || may_exceed(half)

@@ -44,6 +44,8 @@
 //! failure. It grows where the odds of the new release are well above those of its elder, so half of the capital goes to `r` = 4 and
 //! half to 32; the same most of 64 a unit.
 
+use std::f64::consts::E;
+
 /// The most that one unit multiplies a capital by.
 pub const UNIT_MOST: f64 = 64.0;
 /// ln 64.
@@ -150,6 +152,16 @@ impl Bets {
             failing * (stake * surplus).ln_1p().min(LN_UNIT_MOST) + calm
         });
         most.fold(0.0, f64::max) + ROUNDING
+    }
+
+    /// What [`Bets::evidence`] of any of these units, however they are chosen, cannot exceed.
+    ///
+    /// A stake is `λ ≤ 1/θ`, so a unit multiplies a capital by no more than `x/θ` where that is above 1, and `ln y ≤ y/e`; nor by more
+    /// than 64. Without a bad answer none multiplies it by more than 1.
+    #[must_use]
+    pub fn of_any_at_most(&self, glance: &Glance) -> f64 {
+        let by_shares = glance.shares / self.threshold / E;
+        by_shares.min(f64::from(glance.failing) * LN_UNIT_MOST) + ROUNDING
     }
 
     /// How strongly the bad shares of units speak for more than the threshold, in nats; never below 0.
