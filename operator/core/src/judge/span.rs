@@ -94,6 +94,9 @@ impl Frame {
 
     /// False only if units of which this is left cannot exceed the threshold of `bets`.
     fn may_exceed(self, bets: &Bets, glance: &Glance) -> bool {
+        if bets.of_any_at_most(glance) <= BREACH_EVIDENCE {
+            return false;
+        }
         let most = bets.at_most(glance);
         most > BREACH_EVIDENCE && most > BREACH_EVIDENCE + self.price()
     }
@@ -354,7 +357,9 @@ impl Spans<'_> {
         let (bets, until) = (self.spec.bets(), new.up_to(first + frame.end));
         let glance = |begin: u32| until.minus(new.up_to(first + begin)).glance();
         let last_of_stable = stable.newest(first + frame.begin..first + frame.end);
-        let mut alone = last_of_stable.map(|last| frame.from(last - first + 1));
+        let mut alone = last_of_stable
+            .map(|last| frame.from(last - first + 1))
+            .filter(|alone| alone.begin < alone.end);
         let mut may_exceed = |part: Frame| part.may_exceed(bets, &glance(part.begin));
         frame.halves(self.spec.rule().long).rev().any(|half| {
             let later = alone.take_if(|alone| alone.begin >= half.begin);
