@@ -202,6 +202,8 @@ impl<'a> Reader<'a> {
             let elder = self.elder();
             let stable = self.stable(&elder);
             self.spans(&stable, elder.ready, from).read(&mut case, memory);
+        } else {
+            *memory = Memory::default();
         }
         case
     }
