@@ -9,9 +9,13 @@ pub use connection::connection;
 use shoalwatch_ebpf_common::{HEAD_BYTES, ProcessEvent, RAW_BYTES, RawEvent, RawNews, RequestEvent};
 use shoalwatch_protocols::{
     http1::{MAX_WINDOW, parse_head},
+    http2::exports_spans,
     route::{MAX_SEGMENTS, MAX_TEMPLATE, shape_hash, template, template_into},
     trace_context::{MAX_TRACESTATE, OtState, TraceParent, TraceStateLines},
 };
+
+/// The path of an export of spans, as short as it can be written.
+const SHORTEST_EXPORT: usize = 42;
 
 /// Takes any bytes, and panics where something does not hold.
 pub type Target = fn(&[u8]);
@@ -92,8 +96,12 @@ pub fn raw(data: &[u8]) {
             assert!(request.head.len() <= HEAD_BYTES && data.len() >= request.head.len());
             head(request.head);
         }
-        RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } | RawNews::Http2 { bytes } => {
+        RawNews::Segment { bytes, .. } | RawNews::Orphan { bytes, .. } => {
             assert!(bytes.len() <= RAW_BYTES && data.len() > bytes.len());
+        }
+        RawNews::Http2 { bytes } => {
+            assert!(bytes.len() <= RAW_BYTES && data.len() > bytes.len());
+            assert!(!exports_spans(bytes) || bytes.len() >= SHORTEST_EXPORT);
         }
         RawNews::Close { .. } => {}
     }
