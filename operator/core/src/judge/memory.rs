@@ -14,7 +14,9 @@ use super::span::{Frame, Span};
 /// good as any, and nothing of it needs to be kept over a restart. At most three spans of 420 units, 69 KiB, and none while no release
 /// is judged; with the default rule one of 180 units, 10 KiB.
 #[derive(Clone, Debug, Default)]
-pub struct Memory([Option<Remembered>; 3]);
+pub struct Memory(Option<Box<Places>>);
+
+type Places = [Option<Remembered>; 3];
 
 /// It is no part of what is known.
 impl PartialEq for Memory {
@@ -59,7 +61,7 @@ impl Memory {
         beside_stable: impl Fn() -> bool,
         read: impl FnOnce() -> Option<Span>,
     ) -> Option<Arc<Span>> {
-        let known = self.0[place].as_ref();
+        let known = self.0.as_ref().and_then(|places| places[place].as_ref());
         let known =
             known.filter(|known| known.terms == terms && known.revisions.each_ref().map(Option::as_ref) == revisions);
         let known = known.filter(|known| known.span.is_none() || known.beside_stable == beside_stable());
@@ -67,7 +69,7 @@ impl Memory {
             return known.span.clone();
         }
         let span = read().map(Arc::new);
-        self.0[place] = Some(Remembered {
+        self.0.get_or_insert_default()[place] = Some(Remembered {
             terms,
             revisions: revisions.map(Option::<&Revision>::cloned),
             beside_stable: span.is_some() && beside_stable(),
